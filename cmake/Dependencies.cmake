@@ -1,0 +1,33 @@
+# Debian's libraries, as imported targets by room: retort_<room>_deps. Everything here exists in Debian 12 and Ubuntu 24.04
+# (scripts/install-dependencies lists the packages).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(simdjson REQUIRED)
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+
+add_library(retort_base_deps INTERFACE)
+target_link_libraries(retort_base_deps INTERFACE Threads::Threads nlohmann_json::nlohmann_json yaml-cpp PkgConfig::zstd
+                      PkgConfig::xxhash)
+add_library(retort_data_deps INTERFACE)
+target_link_libraries(retort_data_deps INTERFACE PkgConfig::pcre2 PkgConfig::utf8proc simdjson::simdjson)
+add_library(retort_evaluate_deps INTERFACE)
+target_link_libraries(retort_evaluate_deps INTERFACE PkgConfig::pcre2 PkgConfig::utf8proc)
+add_library(retort_cli_deps INTERFACE)
+target_link_libraries(retort_cli_deps INTERFACE CLI11::CLI11)
+
+if(RETORT_TESTS)
+  find_package(GTest REQUIRED)
+  add_library(retort_test_deps INTERFACE)
+  target_link_libraries(retort_test_deps INTERFACE GTest::gtest GTest::gmock GTest::gtest_main)
+endif()
+if(RETORT_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
