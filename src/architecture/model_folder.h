@@ -1,0 +1,53 @@
+// A Hugging Face model folder: config.json, generation_config.json, weights, tokenizer files, chat_template.jinja.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "architecture/model_config.h"
+#include "formats/tensor_source.h"
+
+namespace retort {
+
+class ModelFolder {
+ public:
+  // Reads config.json (transformers 4 and 5 spellings) and generation_config.json (whose eos ids win). Weights are opened on
+  // first use.
+  explicit ModelFolder(std::filesystem::path path);
+  ~ModelFolder();
+
+  const std::filesystem::path& path() const { return path_; }
+  const ModelConfig& config() const { return config_; }
+  bool has_weights() const;
+  const TensorSource& weights() const;
+
+  // A canonical parameter as fp32, in canonical shape. Throws Error when the file's tensor has another shape.
+  void load(const ParameterSpec& spec, float* out) const;
+  // Every stored tensor must belong to a parameter (or be ignorable), and every parameter must be stored: Error naming the
+  // first that does not.
+  void check_weights() const;
+
+ private:
+  std::filesystem::path path_;
+  ModelConfig config_;
+  mutable std::unique_ptr<TensorSource> weights_;
+};
+
+struct SaveModelOptions {
+  DType dtype = DType::bf16;
+  std::uint64_t max_shard_bytes = 0;
+  std::filesystem::path tokenizer_from;  // a folder whose tokenizer, chat template and generation files are copied; may be empty
+};
+
+// Canonical parameter values [product of shape], fp32.
+using ParameterReader = std::function<std::vector<float>(const ParameterSpec&)>;
+
+// Writes config.json, generation_config.json and weights in the family's own layout into `folder` (created if missing).
+void save_model_folder(const std::filesystem::path& folder, const ModelConfig& config, const ParameterReader& read,
+                       const SaveModelOptions& options);
+
+// Copies the files that make up tokenizer, chat template and generation settings (whatever of them exists).
+void copy_tokenizer_files(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace retort

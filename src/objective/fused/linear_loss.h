@@ -1,0 +1,31 @@
+// Head and losses as one operation: logits are made for a chunk of target positions at a time, used for every logit term,
+// turned into gradients of hidden states and head, and dropped. No [N, V] tensor exists.
+#pragma once
+
+#include <span>
+
+#include "objective/term.h"
+
+namespace retort {
+
+struct LinearLossInput {
+  at::Tensor student_hidden;  // [N, H_S], part of the graph
+  at::Tensor student_head;    // [V_S, H_S], part of the graph
+  at::Tensor teacher_hidden;  // [N, H_T] or undefined; never differentiated
+  at::Tensor teacher_head;    // [V_T, H_T]
+  at::Tensor target_index;    // int64 [T]
+  at::Tensor labels;          // int64 [T]
+  at::Tensor weights;         // fp32 [T]
+  std::int64_t real_vocab = 0;  // columns beyond it are padding and get no probability mass; 0 = min(V_S, V_T)
+};
+
+struct LinearLossOutput {
+  at::Tensor total;                   // 0-dim fp32: Σ_k λ_k Σ_i w_i term_k,i; differentiable
+  std::vector<at::Tensor> term_sums;  // 0-dim fp32 per term, detached
+};
+
+// chunk_rows 0: chosen so that a chunk's fp32 logits take about 64 MiB.
+LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weighted<LogitTerm>> terms,
+                                   std::int64_t chunk_rows = 0);
+
+}  // namespace retort

@@ -1,0 +1,41 @@
+// The training objective: weighted logit terms through one fused head, plus weighted terms on hidden states.
+#pragma once
+
+#include "objective/term.h"
+
+namespace retort {
+
+struct NamedLoss {
+  std::string name;   // "cross_entropy", "forward_kl"
+  at::Tensor sum;     // 0-dim, Σ_i w_i · term_i, without λ and without graph
+};
+
+struct ObjectiveResult {
+  LossSum total;                  // Σ_k λ_k Σ_i w_i term_k,i: backward() from total.sum
+  std::vector<NamedLoss> terms;
+};
+
+class Objective {
+ public:
+  Objective(std::vector<Weighted<LogitTerm>> logit_terms, std::vector<Weighted<Term>> terms);
+
+  bool needs_teacher() const;
+  Taps student_taps() const;
+  Taps teacher_taps() const;
+  std::vector<Parameter> parameters();
+  // With gradients enabled: forward and the head's backward in one pass. Under at::NoGradGuard: values only.
+  ObjectiveResult compute(const StepView& view);
+
+  std::vector<Weighted<LogitTerm>>& logit_terms() { return logit_terms_; }
+  std::vector<Weighted<Term>>& terms() { return terms_; }
+
+ private:
+  std::vector<Weighted<LogitTerm>> logit_terms_;
+  std::vector<Weighted<Term>> terms_;
+};
+
+// From a recipe's list: [{"name": "forward_kl", "weight": 0.9, "temperature": 2}, …]. Unknown names and keys, negative
+// weights and temperatures, and weights that sum to zero are Errors naming the key.
+Objective make_objective(const Json& terms, const std::string& where);
+
+}  // namespace retort

@@ -1,0 +1,34 @@
+// A run folder as one self-contained HTML page. Knows nothing of models: it draws what the stages left in report.json and
+// metrics.jsonl.
+//
+// report.json (written by `retort run`):
+//   {"title": …, "date": …, "machine": {…}, "recipe": "yaml text",
+//    "table": {"columns": [{"key", "title", "unit", "better": "high|low|none", "digits"}], "rows": [{"name", "values": {key: number|null},
+//              "intervals": {key: [low, high]}, "note"}]},
+//    "comparisons": [{"text", "low", "high"}],
+//    "curves": [{"title", "unit", "log": bool, "series": [{"name", "points": [[step, value], …]}]}],
+//    "samples": [{"source", "reference", "outputs": {row name: text}}],
+//    "notes": ["…"], "heatmaps": [{"title", "rows": […], "columns": […], "values": [[…]]}]}
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "base/metrics_sink.h"
+
+namespace retort {
+
+// The page, with inline SVG and style, no script needed to read it; `language` "en" or "zh" for headings.
+std::string render_report(const Json& report, const std::string& language);
+// Curves out of a metrics.jsonl: one per metric name given (missing ones are left out).
+Json curves_from_metrics(const std::filesystem::path& metrics_jsonl, const std::string& series_name);
+
+// One JSON object a line: {"step": …, name: value …}. Appends; records at or past `resume_step` are cut off first, so that a
+// resumed run repeats none.
+std::unique_ptr<MetricsSink> open_metrics_jsonl(const std::filesystem::path& path, std::int64_t resume_step = 0);
+// TensorBoard event files: TFRecord framing with masked CRC-32C, scalar summaries (tensorflow/core/util/event.proto).
+std::unique_ptr<MetricsSink> open_tensorboard(const std::filesystem::path& folder, std::int64_t resume_step = 0);
+
+}  // namespace retort
