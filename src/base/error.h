@@ -14,9 +14,9 @@ enum class ErrorKind {
 
 struct ErrorParts {
   std::string where;     // "config.json: hidden_size", "line 17 of pairs.tsv"
-  std::string found;     // may be empty, as may all that follow
-  std::string expected;
-  std::string advice;
+  std::string found = "";     // may be empty, as may all that follow
+  std::string expected = "";
+  std::string advice = "";
 };
 
 class Error : public std::runtime_error {
