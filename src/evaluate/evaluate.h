@@ -1,7 +1,9 @@
-// Judges any LanguageModel on answers that it has not seen: the same code for teacher, student and a quantized student.
+// Judges any LanguageModel on answers that it has not seen: the same code for teacher, student and a
+// quantized student.
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,57 +17,75 @@
 
 namespace retort {
 
+enum class EvaluatePhase { likelihood, generation, latency };
+// Pairs done of those in the phase.
+using EvaluateProgress = std::function<void(EvaluatePhase phase, std::int64_t done, std::int64_t total)>;
+
 struct EvaluateOptions {
-  std::int64_t limit = 0;             // pairs, 0 = all
-  std::int64_t max_tokens = 256;      // of an answer
-  std::int64_t batch_size = 64;       // prompts generated together
-  std::int64_t latency_samples = 20;  // answers made one at a time for median and 99th percentile latency; 0 = none
+  std::int64_t limit = 0;         // pairs, 0 = all
+  std::int64_t max_tokens = 256;  // of an answer
+  std::int64_t batch_size = 64;   // prompts generated together
+  std::int64_t latency_samples =
+      20;  // answers made one at a time for median and 99th percentile latency; 0 = none
   std::string bleu_tokenize = "zh";
   std::string rouge_unit = "character";
-  bool generate = true;               // false: likelihood only
+  bool generate = true;  // false: likelihood only
   void visit(OptionList& list);
+
+  EvaluateProgress progress;  // may be empty; not an option of the user's
 };
 
 // What evaluation keeps of each pair, enough to compare two models by paired bootstrap later.
 struct JudgedPair {
   std::string source, reference, hypothesis;
   BleuCounts bleu;
-  double rouge_1 = 0, rouge_2 = 0, rouge_l = 0;
-  double negative_log_likelihood = 0;  // nats, over the answer's tokens and the end token
+  double rouge_1 = 0, rouge_2 = 0, rouge_l = 0;  // F1, 0 … 1
+  double negative_log_likelihood = 0;            // nats, over the answer's tokens and the end token
   std::int64_t target_tokens = 0, reference_chars = 0;
 };
 
 struct Evaluation {
   std::vector<JudgedPair> pairs;
-  double bleu4 = 0, rouge_1 = 0, rouge_2 = 0, rouge_l = 0;
-  Interval bleu4_interval, nats_per_char_interval;
-  double nats_per_token = 0, nats_per_char = 0, perplexity = 0;
-  double tokens_per_second = 0;            // generated, batched
-  double latency_median_ms = 0, latency_p99_ms = 0;
-  std::uint64_t peak_memory_bytes = 0;
-  std::string bleu_signature;
+  bool has_answers = false;     // hypotheses exist: BLEU and ROUGE mean something
+  bool has_likelihood = false;  // nats and perplexity do
+
+  double bleu4 = 0;                              // of the corpus, 0 … 100
+  double rouge_1 = 0, rouge_2 = 0, rouge_l = 0;  // mean over pairs, 0 … 100
+  Interval bleu4_interval, rouge_l_interval, nats_per_char_interval;
+  double nats_per_token = 0, nats_per_char = 0, perplexity = 0;  // perplexity = exp(nats_per_token)
+  double tokens_per_second = 0;                                  // generated, batched
+  double latency_median_ms = 0, latency_p99_ms = 0;  // of a whole answer generated alone; 0 = not measured
+  std::uint64_t peak_memory_bytes = 0;  // resident, of the process while it judged; 0 = not measured
+  std::string bleu_signature, rouge_unit;
   SkipReport skipped;
 
-  Json to_json() const;  // figures without the pairs
+  // The figures without the pairs; what was not measured is left out. Intervals are "NAME_interval": [low,
+  // high].
+  Json to_json() const;
 };
 
-// Records that are not a user message and an answer are skipped and counted.
+// Skipped and counted: records that are not one user message and one answer (a system message may precede),
+// empty answers, and pairs longer than the model's context. An answer ends at the model's end tokens or at
+// the token that ends the references in the model's format. Throws Error when no pair is left.
 Evaluation evaluate_model(LanguageModel& model, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                           RecordSource& records, const EvaluateOptions& options);
 // The trivial answer: the input copied (no likelihood).
 Evaluation evaluate_copy(RecordSource& records, const EvaluateOptions& options);
-// Texts that any program wrote, line by line.
+// Texts that any program wrote, line by line. Throws Error when the files differ in their number of lines.
 Evaluation evaluate_texts(const std::filesystem::path& hypotheses, const std::filesystem::path& references,
                           const EvaluateOptions& options);
 
-// Paired bootstrap of (a - b) on the same pairs. Throws Error when the pairs differ.
+// Paired bootstrap of (a - b) on the same pairs; an interval that excludes_zero() is a difference to believe.
+// Figures that one side lacks stay 0. Throws Error when the pairs differ.
 struct Comparison {
   Interval bleu4, nats_per_char, rouge_l;
 };
 Comparison compare(const Evaluation& a, const Evaluation& b);
 
-// One JSON line per pair (source, reference, hypothesis, counts): written with --outputs, read back for comparison.
+// One JSON line per pair: source, reference, hypothesis, counts, scores, likelihood.
 void write_outputs(const std::filesystem::path& path, const Evaluation& evaluation);
+// Counts and scores are made anew from the texts with these options, so that a file with only reference and
+// hypothesis, from any program, is read too.
 Evaluation read_outputs(const std::filesystem::path& path, const EvaluateOptions& options);
 
 }  // namespace retort

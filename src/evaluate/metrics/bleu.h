@@ -22,6 +22,9 @@ struct BleuCounts {
   BleuCounts& operator+=(const BleuCounts& other);
 };
 
+// The names that BleuOptions::tokenize may have.
+std::vector<std::string> bleu_tokenizers();
+// Throws Error for an unknown name.
 std::vector<std::string> bleu_tokenize(std::string_view text, const std::string& tokenize);
 BleuCounts bleu_counts(std::string_view hypothesis, std::string_view reference, const BleuOptions& options);
 double bleu_score(const BleuCounts& counts, const BleuOptions& options);  // 0 … 100
