@@ -12,6 +12,29 @@ if(RETORT_SANITIZE)
   target_link_options(retort_flags INTERFACE -fsanitize=${RETORT_SANITIZE})
 endif()
 
+# A source named *_avx2.cc or *_avx512.cc is compiled for that instruction set (chosen at run time, after asking the CPU), and
+# not at all for other processors. It gets no precompiled header and must use no inline function of others: the linker keeps
+# one copy of those, and it might be this one. The compiler may turn branches into masks there as if floating-point
+# operations had no traps.
+function(retort_instruction_sets sources_variable)
+  set(sources ${${sources_variable}})
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(FILTER sources EXCLUDE REGEX "_avx(2|512)\\.cc$")
+  endif()
+  set(common -O3 -fno-math-errno -fno-trapping-math -mfma)
+  foreach(source ${sources})
+    if(source MATCHES "_avx2\\.cc$")
+      set(flags ${common} -mavx2)
+    elseif(source MATCHES "_avx512\\.cc$")
+      set(flags ${common} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+    else()
+      continue()
+    endif()
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags}" SKIP_PRECOMPILE_HEADERS ON)
+  endforeach()
+  set(${sources_variable} ${sources} PARENT_SCOPE)
+endfunction()
+
 function(retort_torch_unit target)
   target_link_libraries(${target} PUBLIC retort_libtorch)
   if(NOT TARGET retort_torch_pch)
@@ -27,6 +50,7 @@ function(retort_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
   list(FILTER sources EXCLUDE REGEX "_main\\.cc$")
+  retort_instruction_sets(sources)
   set(uses ${ROOM_UNPARSED_ARGUMENTS})
   list(TRANSFORM uses PREPEND retort_)
   # Each room's headers are reached through a folder that holds only that room, so that "may use" is enforced.
