@@ -1,23 +1,27 @@
 // The training objective: weighted logit terms through one fused head, plus weighted terms on hidden states.
 #pragma once
 
-#include "objective/term.h"
+#include "objective/registry.h"
 
 namespace retort {
 
 struct NamedLoss {
-  std::string name;   // "cross_entropy", "forward_kl"
-  at::Tensor sum;     // 0-dim, Σ_i w_i · term_i, without λ and without graph
+  std::string name;  // "cross_entropy", "forward_kl"
+  at::Tensor sum;    // 0-dim, Σ_i w_i · term_i, without λ and without graph
 };
 
 struct ObjectiveResult {
-  LossSum total;                  // Σ_k λ_k Σ_i w_i term_k,i: backward() from total.sum
+  LossSum total;  // Σ_k λ_k Σ_i w_i term_k,i: backward() from total.sum
   std::vector<NamedLoss> terms;
 };
 
 class Objective {
  public:
-  Objective(std::vector<Weighted<LogitTerm>> logit_terms, std::vector<Weighted<Term>> terms);
+  // real_vocab: tokens of the tokenizer; columns of the head beyond it are padding. 0: all that student and
+  // teacher share.
+  Objective(std::vector<Weighted<LogitTerm>> logit_terms, std::vector<Weighted<Term>> terms,
+            std::int64_t real_vocab = 0)
+      : logit_terms_(std::move(logit_terms)), terms_(std::move(terms)), real_vocab_(real_vocab) {}
 
   bool needs_teacher() const;
   Taps student_taps() const;
@@ -32,10 +36,11 @@ class Objective {
  private:
   std::vector<Weighted<LogitTerm>> logit_terms_;
   std::vector<Weighted<Term>> terms_;
+  std::int64_t real_vocab_ = 0;
 };
 
-// From a recipe's list: [{"name": "forward_kl", "weight": 0.9, "temperature": 2}, …]. Unknown names and keys, negative
-// weights and temperatures, and weights that sum to zero are Errors naming the key.
-Objective make_objective(const Json& terms, const std::string& where);
+// From a recipe's list: [{"name": "forward_kl", "weight": 0.9, "temperature": 2}, …]. Unknown names and keys,
+// negative weights and temperatures, and weights that sum to zero are Errors naming the key.
+Objective make_objective(const Json& terms, const std::string& where, const TermContext& context = {});
 
 }  // namespace retort

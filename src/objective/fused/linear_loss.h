@@ -1,5 +1,5 @@
-// Head and losses as one operation: logits are made for a chunk of target positions at a time, used for every logit term,
-// turned into gradients of hidden states and head, and dropped. No [N, V] tensor exists.
+// Head and losses as one operation: logits are made for a chunk of target positions at a time, used for every
+// logit term, turned into gradients of hidden states and head, and dropped. No [N, V] tensor exists.
 #pragma once
 
 #include <span>
@@ -16,12 +16,14 @@ struct LinearLossInput {
   at::Tensor target_index;    // int64 [T]
   at::Tensor labels;          // int64 [T]
   at::Tensor weights;         // fp32 [T]
-  std::int64_t real_vocab = 0;  // columns beyond it are padding and get no probability mass; 0 = min(V_S, V_T)
+  std::int64_t real_vocab =
+      0;  // columns beyond it are padding and get no probability mass; 0 = min(V_S, V_T)
 };
 
 struct LinearLossOutput {
   at::Tensor total;                   // 0-dim fp32: Σ_k λ_k Σ_i w_i term_k,i; differentiable
-  std::vector<at::Tensor> term_sums;  // 0-dim fp32 per term, detached
+  std::vector<at::Tensor> term_sums;  // per term 0-dim fp32: Σ_i w_i term_k,i; detached
+  at::Tensor values;                  // fp32 [K, T]: term_k,i
 };
 
 // chunk_rows 0: chosen so that a chunk's fp32 logits take about 64 MiB.

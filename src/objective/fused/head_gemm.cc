@@ -1,0 +1,45 @@
+#include "objective/fused/head_gemm.h"
+
+namespace retort {
+namespace {
+
+// Columns of the vocabulary whose low-precision partial sums are made at a time on the CPU: they stay in the
+// cache.
+constexpr std::int64_t kSlice = 4096;
+
+bool low_precision(const at::Tensor& t) { return t.scalar_type() != at::kFloat; }
+
+}  // namespace
+
+at::ScalarType logits_dtype(const at::Tensor& head) {
+  return head.is_cuda() ? at::kFloat : head.scalar_type();
+}
+
+void project(const at::Tensor& rows, const at::Tensor& head, at::Tensor& logits) {
+  if (low_precision(rows) && rows.is_cuda())
+    at::mm_out(logits, rows, head.t(), at::kFloat);
+  else
+    at::mm_out(logits, rows, head.t());
+}
+
+at::Tensor rows_gradient(const at::Tensor& gradient, const at::Tensor& head) {
+  return at::mm(gradient, head);
+}
+
+void add_head_gradient(const at::Tensor& gradient, const at::Tensor& rows, at::Tensor& sum) {
+  if (!low_precision(rows)) {
+    sum.addmm_(gradient.t(), rows);
+  } else if (rows.is_cuda()) {
+    sum.add_(at::mm(gradient.t(), rows, at::kFloat));
+  } else {
+    // Gradients are small: fp16's partial sums would fall among its subnormal numbers.
+    const at::ScalarType dtype = rows.scalar_type() == at::kHalf ? at::kFloat : rows.scalar_type();
+    const at::Tensor factor = rows.to(dtype);
+    for (std::int64_t begin = 0; begin < sum.size(0); begin += kSlice) {
+      const std::int64_t size = std::min(kSlice, sum.size(0) - begin);
+      sum.narrow(0, begin, size).add_(at::mm(gradient.narrow(1, begin, size).to(dtype).t(), factor));
+    }
+  }
+}
+
+}  // namespace retort

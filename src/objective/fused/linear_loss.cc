@@ -1,0 +1,219 @@
+#include "objective/fused/linear_loss.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "objective/fused/head_gemm.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kChunkBytes = 64 << 20;  // of fp32 logits
+constexpr std::int64_t kMinChunkRows =
+    256;  // below it the matrix products are slow and the head's gradient is rewritten too often
+constexpr std::int64_t kBlockBytes =
+    256 << 10;  // of fp32 logits that one thread keeps in its cache through all terms
+
+[[noreturn]] void fail(std::string found, std::string expected) {
+  throw Error({.where = "fused_linear_loss",
+               .found = std::move(found),
+               .expected = std::move(expected),
+               .advice = ""},
+              ErrorKind::failure);
+}
+
+// Buffers and gradients of one call.
+struct Pass {
+  LinearLossInput input;
+  std::span<Weighted<LogitTerm>> terms;
+  std::int64_t vocab = 0, chunk_rows = 0;
+  bool with_teacher = false;
+  at::Tensor student_logits,
+      teacher_logits;  // [chunk_rows, vocab], see logits_dtype; the student's are replaced by gradients
+  at::Tensor values;   // fp32 [K, T]
+  at::Tensor hidden_gradient;  // [N, H] or undefined
+  at::Tensor head_gradient;    // fp32 [V, H] or undefined
+
+  bool wants_gradient() const { return hidden_gradient.defined() || head_gradient.defined(); }
+};
+
+// Runs all terms on rows of fp32 logits; `first` counts targets.
+void run_terms(Pass& pass, std::int64_t first, const at::Tensor& student, const at::Tensor& teacher,
+               const at::Tensor& gradient) {
+  const std::int64_t rows = student.size(0);
+  LogitChunk chunk;
+  chunk.student = student;
+  chunk.teacher = teacher;
+  chunk.labels = pass.input.labels.narrow(0, first, rows);
+  chunk.weights = pass.input.weights.narrow(0, first, rows);
+  chunk.first = first;
+  for (std::size_t k = 0; k < pass.terms.size(); ++k)
+    pass.values[static_cast<std::int64_t>(k)]
+        .narrow(0, first, rows)
+        .copy_(pass.terms[k].term->chunk(chunk, pass.terms[k].lambda, gradient));
+}
+
+// On the CPU: each thread takes a few rows through all terms while they are in its cache, collects their
+// gradient beside them and writes it over the student's logits.
+void run_terms_in_blocks(Pass& pass, std::int64_t first, const at::Tensor& student,
+                         const at::Tensor& teacher) {
+  const std::int64_t rows = student.size(0);
+  const std::int64_t block_rows = std::clamp<std::int64_t>(kBlockBytes / (4 * pass.vocab), 1, rows);
+  at::parallel_for(
+      0, (rows + block_rows - 1) / block_rows, 1, [&](std::int64_t begin_block, std::int64_t end_block) {
+        const at::NoGradGuard no_grad;  // not inherited by worker threads
+        at::Tensor gradient;
+        if (pass.wants_gradient())
+          gradient = at::empty({block_rows, pass.vocab}, student.options().dtype(at::kFloat));
+        for (std::int64_t block = begin_block; block < end_block; ++block) {
+          const std::int64_t begin = block * block_rows, size = std::min(block_rows, rows - begin);
+          const at::Tensor s = student.narrow(0, begin, size);
+          const at::Tensor t = teacher.defined() ? teacher.narrow(0, begin, size).to(at::kFloat) : teacher;
+          const at::Tensor g = gradient.defined() ? gradient.narrow(0, 0, size).zero_() : gradient;
+          run_terms(pass, first + begin, s.to(at::kFloat), t, g);
+          if (g.defined()) s.copy_(g);
+        }
+      });
+}
+
+void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
+  const LinearLossInput& in = pass.input;
+  const at::Tensor index = in.target_index.narrow(0, first, rows);
+  const at::Tensor head = in.student_head.narrow(0, 0, pass.vocab);
+  const at::Tensor hidden = in.student_hidden.index_select(0, index);
+  at::Tensor student = pass.student_logits.narrow(0, 0, rows);
+  project(hidden, head, student);
+  at::Tensor teacher;
+  if (pass.with_teacher) {
+    teacher = pass.teacher_logits.narrow(0, 0, rows);
+    project(in.teacher_hidden.index_select(0, index), in.teacher_head.narrow(0, 0, pass.vocab), teacher);
+  }
+  at::Tensor gradient;  // of the logits, in the head's dtype
+  if (student.device().is_cpu()) {
+    run_terms_in_blocks(pass, first, student, teacher);
+    gradient = student;
+  } else {
+    at::Tensor sum;
+    if (pass.wants_gradient()) sum = at::zeros_like(student);
+    run_terms(pass, first, student, teacher, sum);
+    gradient = sum.defined() ? sum.to(head.scalar_type()) : sum;
+  }
+  // Added, not copied: a padded list of targets may name a position twice.
+  if (pass.hidden_gradient.defined())
+    pass.hidden_gradient.index_add_(0, index, rows_gradient(gradient, head));
+  if (pass.head_gradient.defined()) {
+    at::Tensor real = pass.head_gradient.narrow(0, 0, pass.vocab);
+    add_head_gradient(gradient, hidden, real);
+  }
+}
+
+struct Gradients {
+  at::Tensor hidden, head;  // either may be undefined
+};
+
+// A function whose gradients are already there: backward hands them out, once.
+struct KnownGradients : torch::autograd::Function<KnownGradients> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
+                            const at::Tensor& head, const at::Tensor& total, Gradients gradients) {
+    context->saved_data["hidden"] = std::move(gradients.hidden);
+    context->saved_data["head"] = std::move(gradients.head);
+    return total.clone();
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list outer) {
+    if (context->saved_data.empty()) fail("a second backward pass", "one: the gradients were handed out");
+    // Unscaled in the common case. On CUDA looking at the factor would wait for the device, and the product
+    // is cheap.
+    const at::Tensor& factor = outer[0];
+    const bool scale = factor.is_cuda() || factor.item<float>() != 1;
+    const auto take = [&](const char* key) {
+      at::Tensor gradient = std::move(context->saved_data[key]).toTensor();
+      return scale && gradient.defined() ? gradient.mul_(factor) : gradient;
+    };
+    at::Tensor hidden = take("hidden"), head = take("head");
+    context->saved_data.clear();
+    return {std::move(hidden), std::move(head), {}, {}};
+  }
+};
+
+void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
+  if (in.student_hidden.dim() != 2 || in.student_head.dim() != 2 ||
+      in.student_hidden.size(1) != in.student_head.size(1) ||
+      in.student_hidden.scalar_type() != in.student_head.scalar_type())
+    fail("student hidden states and head of different width or dtype", "[N, H] and [V, H]");
+  if (with_teacher && (!in.teacher_hidden.defined() || !in.teacher_head.defined()))
+    fail("no teacher", "one, for the terms at hand");
+  if (with_teacher && (in.teacher_hidden.size(1) != in.teacher_head.size(1) ||
+                       in.teacher_hidden.scalar_type() != in.teacher_head.scalar_type()))
+    fail("teacher hidden states and head of different width or dtype", "[N, H] and [V, H]");
+  if (vocab > in.student_head.size(0) || (with_teacher && vocab > in.teacher_head.size(0)))
+    fail("a head with fewer rows than the vocabulary's " + std::to_string(vocab) + " tokens",
+         "at least as many");
+  if (in.labels.size(0) != in.target_index.size(0) || in.weights.size(0) != in.target_index.size(0))
+    fail("target_index, labels and weights of different lengths", "one entry per target");
+  if (in.labels.device().is_cpu() && in.labels.numel() > 0) {
+    const auto [least, most] = in.labels.aminmax();
+    if (least.item<std::int64_t>() < 0 || most.item<std::int64_t>() >= vocab)
+      fail("labels from " + std::to_string(least.item<std::int64_t>()) + " to " +
+               std::to_string(most.item<std::int64_t>()),
+           "0 to " + std::to_string(vocab - 1));
+  }
+}
+
+}  // namespace
+
+LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weighted<LogitTerm>> terms,
+                                   std::int64_t chunk_rows) {
+  Pass pass;
+  pass.terms = terms;
+  pass.with_teacher =
+      std::any_of(terms.begin(), terms.end(), [](const auto& t) { return t.term->needs_teacher(); });
+  pass.vocab = input.real_vocab > 0 ? input.real_vocab : input.student_head.size(0);
+  if (input.real_vocab == 0 && input.teacher_head.defined())
+    pass.vocab = std::min(pass.vocab, input.teacher_head.size(0));
+  check(input, pass.vocab, pass.with_teacher);
+
+  const bool recording = at::GradMode::is_enabled();
+  const bool hidden_wanted = recording && input.student_hidden.requires_grad();
+  const bool head_wanted = recording && input.student_head.requires_grad();
+  at::Tensor sums;  // fp64 [K]
+  {
+    const at::NoGradGuard no_grad;
+    pass.input = input;
+    const std::int64_t targets = input.target_index.size(0);
+    pass.chunk_rows = chunk_rows > 0 ? chunk_rows : std::max(kMinChunkRows, kChunkBytes / (4 * pass.vocab));
+    pass.chunk_rows = std::min(pass.chunk_rows, targets);
+    const at::TensorOptions fp32 = input.student_head.options().dtype(at::kFloat);
+    pass.values = at::empty({static_cast<std::int64_t>(terms.size()), targets}, fp32);
+    pass.student_logits =
+        at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.student_head)));
+    if (pass.with_teacher)
+      pass.teacher_logits =
+          at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.teacher_head)));
+    if (hidden_wanted) pass.hidden_gradient = at::zeros_like(input.student_hidden);
+    if (head_wanted) pass.head_gradient = at::zeros(input.student_head.sizes(), fp32);
+    for (std::int64_t first = 0; first < targets; first += pass.chunk_rows)
+      run_chunk(pass, first, std::min(pass.chunk_rows, targets - first));
+    sums = pass.values.to(at::kDouble).mv(input.weights.to(at::kDouble));
+  }
+
+  LinearLossOutput output;
+  at::Tensor total = at::zeros({}, sums.options());
+  for (std::size_t k = 0; k < terms.size(); ++k) {
+    const at::Tensor sum = sums[static_cast<std::int64_t>(k)];
+    total = total + sum * terms[k].lambda;
+    output.term_sums.push_back(sum.to(at::kFloat));
+  }
+  output.total = total.to(at::kFloat);
+  output.values = pass.values;
+  if (hidden_wanted || head_wanted)
+    output.total =
+        KnownGradients::apply(input.student_hidden, input.student_head, output.total,
+                              Gradients{std::move(pass.hidden_gradient), std::move(pass.head_gradient)});
+  return output;
+}
+
+}  // namespace retort

@@ -1,0 +1,6 @@
+#include "objective/fused/row_kernels_impl.h"
+
+namespace retort {
+extern const RowKernels kRowKernelsAvx512;
+const RowKernels kRowKernelsAvx512 = {"avx512", log_sum_exp, add_softmax, forward_kl};
+}  // namespace retort

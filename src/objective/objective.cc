@@ -1,0 +1,82 @@
+#include "objective/objective.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "objective/fused/linear_loss.h"
+
+namespace retort {
+
+bool Objective::needs_teacher() const {
+  const auto logit = [](const auto& t) { return t.term->needs_teacher(); };
+  const auto taps = teacher_taps();
+  return std::any_of(logit_terms_.begin(), logit_terms_.end(), logit) || !taps.hidden.empty() ||
+         !taps.attention.empty();
+}
+
+Taps Objective::student_taps() const {
+  Taps taps;
+  for (const auto& [term, lambda] : terms_) taps.merge(term->student_taps());
+  return taps;
+}
+
+Taps Objective::teacher_taps() const {
+  Taps taps;
+  for (const auto& [term, lambda] : terms_) taps.merge(term->teacher_taps());
+  return taps;
+}
+
+std::vector<Parameter> Objective::parameters() {
+  std::vector<Parameter> all;
+  for (const auto& [term, lambda] : terms_)
+    for (Parameter& parameter : term->parameters()) all.push_back(std::move(parameter));
+  return all;
+}
+
+ObjectiveResult Objective::compute(const StepView& view) {
+  ObjectiveResult result;
+  result.total.weight = view.batch.weight_sum;
+  if (!logit_terms_.empty()) {
+    const bool with_teacher = std::any_of(logit_terms_.begin(), logit_terms_.end(),
+                                          [](const auto& t) { return t.term->needs_teacher(); });
+    if (with_teacher && !(view.teacher && view.teacher_output))
+      throw Error({.where = "objective",
+                   .found = "no teacher",
+                   .expected = "one, for the terms at hand",
+                   .advice = ""},
+                  ErrorKind::failure);
+    LinearLossInput input{.student_hidden = view.student_output.hidden,
+                          .student_head = view.student.head_weight(),
+                          .teacher_hidden = {},
+                          .teacher_head = {},
+                          .target_index = view.batch.target_index,
+                          .labels = view.batch.labels,
+                          .weights = view.batch.weights,
+                          .real_vocab = real_vocab_};
+    if (with_teacher) {
+      input.teacher_hidden = view.teacher_output->hidden;
+      input.teacher_head = view.teacher->head_weight();
+    }
+    for (auto& [term, lambda] : logit_terms_) term->prepare(view);
+    LinearLossOutput output = fused_linear_loss(input, logit_terms_);
+    result.total.sum = output.total;
+    for (std::size_t k = 0; k < logit_terms_.size(); ++k)
+      result.terms.push_back({logit_terms_[k].term->name(), output.term_sums[k]});
+  }
+  for (auto& [term, lambda] : terms_) {
+    const LossSum loss = term->compute(view);
+    if (std::abs(loss.weight - result.total.weight) > 1e-6 * std::abs(result.total.weight))
+      throw Error({.where = "loss term " + term->name(),
+                   .found = "weight " + std::to_string(loss.weight),
+                   .expected = std::to_string(result.total.weight) + ", the batch's",
+                   .advice = ""},
+                  ErrorKind::failure);
+    const at::Tensor scaled = loss.sum * lambda;
+    result.total.sum = result.total.sum.defined() ? result.total.sum + scaled : scaled;
+    result.terms.push_back({term->name(), loss.sum.detach()});
+  }
+  return result;
+}
+
+}  // namespace retort

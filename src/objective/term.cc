@@ -1,0 +1,34 @@
+#include "objective/term.h"
+
+#include "objective/fused/row_kernels.h"
+
+namespace retort {
+namespace {
+
+at::Tensor log_sum_exp(const at::Tensor& logits, double temperature) {
+  if (!logits.device().is_cpu()) return (temperature == 1 ? logits : logits / temperature).logsumexp(1);
+  at::Tensor result = at::empty({logits.size(0)}, logits.options());
+  float* out = result.mutable_data_ptr<float>();
+  const float* row = logits.const_data_ptr<float>();
+  for (std::int64_t c = 0; c < logits.size(0); ++c, row += logits.stride(0))
+    out[c] = row_kernels().log_sum_exp(row, logits.size(1), static_cast<float>(1 / temperature));
+  return result;
+}
+
+const at::Tensor& cached(std::map<double, at::Tensor>& cache, const at::Tensor& logits, double temperature) {
+  at::Tensor& entry = cache[temperature];
+  if (!entry.defined()) entry = log_sum_exp(logits, temperature);
+  return entry;
+}
+
+}  // namespace
+
+const at::Tensor& LogitChunk::student_log_sum_exp(double temperature) const {
+  return cached(student_log_sum_exp_, student, temperature);
+}
+
+const at::Tensor& LogitChunk::teacher_log_sum_exp(double temperature) const {
+  return cached(teacher_log_sum_exp_, teacher, temperature);
+}
+
+}  // namespace retort

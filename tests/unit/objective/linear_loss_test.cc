@@ -1,0 +1,223 @@
+#include "objective/fused/linear_loss.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "objective/terms/cross_entropy.h"
+#include "objective/terms/forward_kl.h"
+#include "unit/objective/reference.h"
+
+namespace retort {
+namespace {
+
+using reference::Case;
+using reference::random_input;
+using reference::relative_error;
+using reference::Shape;
+
+std::vector<Weighted<LogitTerm>> make_terms(const std::vector<Case>& cases) {
+  std::vector<Weighted<LogitTerm>> terms;
+  for (const Case& c : cases) {
+    std::unique_ptr<LogitTerm> term;
+    if (c.term == "cross_entropy")
+      term = std::make_unique<CrossEntropy>(CrossEntropyOptions{c.label_smoothing});
+    if (c.term == "forward_kl") term = std::make_unique<ForwardKl>(ForwardKlOptions{c.temperature});
+    terms.push_back({std::move(term), c.lambda});
+  }
+  return terms;
+}
+
+const std::vector<std::vector<Case>> kMixtures = {
+    {{"cross_entropy"}},
+    {{"cross_entropy", 0.7, 1, 0.1}},
+    {{"forward_kl"}},
+    {{"forward_kl", 0.5, 2.5}},
+    {{"forward_kl", 0.9}, {"cross_entropy", 0.1}},
+    {{"cross_entropy", 0.3}, {"forward_kl", 0.7, 4}},
+};
+
+TEST(FusedLinearLoss, ValuesAndGradientsEqualTheDenseFormula) {
+  for (const auto& cases : kMixtures) {
+    LinearLossInput in = random_input({});
+    auto terms = make_terms(cases);
+    const auto expected = reference::dense(in, cases, 301);
+    const LinearLossOutput got = fused_linear_loss(in, terms, 7);
+    EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
+    got.total.backward();
+    EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
+    EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+    double sum = 0;
+    for (std::size_t k = 0; k < terms.size(); ++k) sum += cases[k].lambda * got.term_sums[k].item<double>();
+    EXPECT_NEAR(sum, expected.total, 1e-5 * expected.total);
+    EXPECT_EQ(got.values.sizes(), (std::vector<std::int64_t>{static_cast<std::int64_t>(terms.size()), 23}));
+  }
+}
+
+TEST(FusedLinearLoss, TheChunkDoesNotChangeTheTotal) {
+  for (const auto& cases : kMixtures) {
+    auto terms = make_terms(cases);
+    const auto run = [&](std::int64_t chunk_rows) {
+      LinearLossInput in = random_input(
+          {.positions = 300, .targets = 257, .vocab = 5003, .student_vocab = 5003, .teacher_vocab = 5003});
+      const LinearLossOutput out = fused_linear_loss(in, terms, chunk_rows);
+      out.total.backward();
+      return std::tuple(out.total.item<double>(), in.student_hidden.grad(), in.student_head.grad());
+    };
+    const auto [total, hidden, head] = run(0);
+    for (const std::int64_t rows : {1, 5, 64, 256, 257, 1000}) {
+      const auto [other_total, other_hidden, other_head] = run(rows);
+      EXPECT_NEAR(other_total / total, 1, 1e-6) << rows;
+      EXPECT_LT(relative_error(other_hidden, hidden), 1e-5) << rows;
+      EXPECT_LT(relative_error(other_head, head), 1e-5) << rows;
+    }
+  }
+}
+
+TEST(FusedLinearLoss, PaddingColumnsGetNoProbabilityAndNoGradient) {
+  const std::vector<Case> cases = {{"forward_kl", 0.9, 2}, {"cross_entropy", 0.1}};
+  auto terms = make_terms(cases);
+  for (const std::int64_t real : {0, 290}) {
+    LinearLossInput in = random_input({.vocab = 290, .student_vocab = 320, .teacher_vocab = 304});
+    in.real_vocab = real;
+    const std::int64_t common = real ? real : 304;
+    const auto expected = reference::dense(in, cases, common);
+    const LinearLossOutput got = fused_linear_loss(in, terms, 10);
+    got.total.backward();
+    EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
+    EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+    EXPECT_EQ(in.student_head.grad().narrow(0, common, 320 - common).abs().max().item<float>(), 0);
+  }
+}
+
+TEST(FusedLinearLoss, StudentEqualToTeacherGivesZero) {
+  LinearLossInput in = random_input({});
+  in.teacher_hidden = in.student_hidden.detach();
+  in.teacher_head = in.student_head.detach();
+  auto terms = make_terms({{"forward_kl", 1, 2}});
+  const LinearLossOutput got = fused_linear_loss(in, terms, 8);
+  got.total.backward();
+  EXPECT_EQ(got.total.item<float>(), 0);
+  EXPECT_EQ(in.student_hidden.grad().abs().max().item<float>(), 0);
+  EXPECT_EQ(in.student_head.grad().abs().max().item<float>(), 0);
+}
+
+TEST(FusedLinearLoss, WithoutGradientsGivesTheSameValues) {
+  auto terms = make_terms(kMixtures[4]);
+  const LinearLossInput in = random_input({});
+  const float with = fused_linear_loss(in, terms).total.item<float>();
+  const at::NoGradGuard no_grad;
+  const LinearLossOutput without = fused_linear_loss(in, terms);
+  EXPECT_FALSE(without.total.requires_grad());
+  EXPECT_EQ(without.total.item<float>(), with);
+}
+
+TEST(FusedLinearLoss, OnlyTheWantedGradientIsMade) {
+  auto terms = make_terms(kMixtures[4]);
+  LinearLossInput in = random_input({});
+  const auto expected = reference::dense(in, kMixtures[4], 301);
+  in.student_head = in.student_head.detach();
+  fused_linear_loss(in, terms).total.backward();
+  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
+  in.student_hidden = in.student_hidden.detach();
+  in.student_head.requires_grad_();
+  fused_linear_loss(in, terms).total.backward();
+  EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+}
+
+TEST(FusedLinearLoss, GradientsAreScaledByWhatFollows) {
+  auto terms = make_terms(kMixtures[4]);
+  LinearLossInput in = random_input({});
+  const auto expected = reference::dense(in, kMixtures[4], 301);
+  (fused_linear_loss(in, terms).total * -0.25).backward();
+  EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient * -0.25), 3e-6);
+  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient * -0.25), 3e-6);
+}
+
+TEST(FusedLinearLoss, PaddedTargetsOfWeightZeroChangeNothing) {
+  auto terms = make_terms(kMixtures[4]);
+  LinearLossInput in = random_input({});
+  const auto expected = reference::dense(in, kMixtures[4], 301);
+  in.target_index = at::cat({in.target_index, at::zeros({5}, at::kLong)});
+  in.labels = at::cat({in.labels, at::zeros({5}, at::kLong)});
+  in.weights = at::cat({in.weights, at::zeros({5})});
+  const LinearLossOutput got = fused_linear_loss(in, terms, 6);
+  got.total.backward();
+  EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
+  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
+}
+
+TEST(FusedLinearLoss, NoTargetsGiveZero) {
+  auto terms = make_terms(kMixtures[4]);
+  LinearLossInput in = random_input({});
+  in.target_index = in.target_index.narrow(0, 0, 0);
+  in.labels = in.labels.narrow(0, 0, 0);
+  in.weights = in.weights.narrow(0, 0, 0);
+  const LinearLossOutput got = fused_linear_loss(in, terms);
+  got.total.backward();
+  EXPECT_EQ(got.total.item<float>(), 0);
+  EXPECT_EQ(in.student_head.grad().abs().max().item<float>(), 0);
+}
+
+// No further from the fp64 formula than PyTorch's own way in that dtype: logits in it, softmax and loss in
+// fp32.
+TEST(FusedLinearLoss, LowPrecisionIsNoWorseThanTheDenseWay) {
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
+    auto terms = make_terms(kMixtures[4]);
+    const Shape shape{
+        .positions = 600, .targets = 513, .vocab = 2001, .student_vocab = 2001, .teacher_vocab = 2001};
+    LinearLossInput in = random_input(shape, dtype), dense = random_input(shape, dtype);
+    const auto exact = reference::dense(in, kMixtures[4], 2001);
+    const auto logits = [&](const at::Tensor& hidden, const at::Tensor& head) {
+      return hidden.index_select(0, dense.target_index).mm(head.t()).to(at::kFloat);
+    };
+    const at::Tensor student = logits(dense.student_hidden, dense.student_head);
+    const at::Tensor teacher = logits(dense.teacher_hidden, dense.teacher_head);
+    at::Tensor dense_total = at::zeros({});
+    for (const Case& c : kMixtures[4])
+      dense_total = dense_total +
+                    c.lambda * reference::term_values(c, student, teacher, dense.labels).dot(dense.weights);
+    dense_total.backward();
+
+    const LinearLossOutput got = fused_linear_loss(in, terms, 100);
+    got.total.backward();
+    EXPECT_EQ(in.student_head.grad().scalar_type(), dtype);
+    const auto total_error = [&](const at::Tensor& total) {
+      return std::abs(total.item<double>() / exact.total - 1);
+    };
+    EXPECT_LE(total_error(got.total), 1.05 * total_error(dense_total) + 1e-6);
+    EXPECT_LE(relative_error(in.student_hidden.grad(), exact.hidden_gradient),
+              1.05 * relative_error(dense.student_hidden.grad(), exact.hidden_gradient));
+    EXPECT_LE(relative_error(in.student_head.grad(), exact.head_gradient),
+              1.05 * relative_error(dense.student_head.grad(), exact.head_gradient));
+  }
+}
+
+TEST(FusedLinearLoss, RefusesWhatDoesNotFit) {
+  auto terms = make_terms(kMixtures[4]);
+  LinearLossInput in = random_input({});
+  in.labels[4] = 301;
+  EXPECT_THROW(fused_linear_loss(in, terms), Error);
+  in = random_input({});
+  in.labels[4] = -100;
+  EXPECT_THROW(fused_linear_loss(in, terms), Error);
+  in = random_input({});
+  in.teacher_hidden = at::Tensor();
+  EXPECT_THROW(fused_linear_loss(in, terms), Error);
+  in = random_input({});
+  in.real_vocab = 302;
+  EXPECT_THROW(fused_linear_loss(in, terms), Error);
+  in = random_input({});
+  in.weights = in.weights.narrow(0, 0, 3);
+  EXPECT_THROW(fused_linear_loss(in, terms), Error);
+}
+
+TEST(FusedLinearLoss, BackwardTwiceIsRefused) {
+  auto terms = make_terms(kMixtures[0]);
+  const LinearLossInput in = random_input({});
+  const at::Tensor total = fused_linear_loss(in, terms).total;
+  total.backward({}, /*retain_graph=*/true);
+  EXPECT_THROW(total.backward(), std::exception);
+}
+
+}  // namespace
+}  // namespace retort

@@ -1,0 +1,83 @@
+// What the fused head must equal: the dense formulas in fp64 with autograd, term by term, by the names of the
+// registry.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "objective/fused/linear_loss.h"
+
+namespace retort::reference {
+
+struct Case {
+  std::string term;
+  double lambda = 1, temperature = 1, label_smoothing = 0;
+};
+
+// term_i for logits fp64 [T, V].
+inline at::Tensor term_values(const Case& c, const at::Tensor& student, const at::Tensor& teacher,
+                              const at::Tensor& labels) {
+  const double tau = c.temperature;
+  const at::Tensor log_s = (student / tau).log_softmax(1);
+  if (c.term == "cross_entropy")
+    return -(1 - c.label_smoothing) * log_s.gather(1, labels.unsqueeze(1)).squeeze(1) -
+           c.label_smoothing * log_s.mean(1);
+  const at::Tensor log_t = (teacher / tau).log_softmax(1);
+  if (c.term == "forward_kl") return tau * tau * (log_t.exp() * (log_t - log_s)).sum(1);
+  throw std::runtime_error("no reference formula for loss term " + c.term + ": add it here");
+}
+
+struct Result {
+  double total = 0;
+  at::Tensor hidden_gradient, head_gradient;  // fp64
+};
+
+inline Result dense(const LinearLossInput& in, const std::vector<Case>& cases, std::int64_t vocab) {
+  const auto leaf = [](const at::Tensor& t) { return t.detach().to(at::kDouble).requires_grad_(); };
+  const at::Tensor hidden = leaf(in.student_hidden), head = leaf(in.student_head);
+  const at::Tensor student = hidden.index_select(0, in.target_index).mm(head.narrow(0, 0, vocab).t());
+  at::Tensor teacher;
+  if (in.teacher_hidden.defined())
+    teacher = in.teacher_hidden.to(at::kDouble)
+                  .index_select(0, in.target_index)
+                  .mm(in.teacher_head.to(at::kDouble).narrow(0, 0, vocab).t());
+  at::Tensor total = at::zeros({}, at::kDouble);
+  for (const Case& c : cases)
+    total =
+        total + c.lambda * (in.weights.to(at::kDouble) * term_values(c, student, teacher, in.labels)).sum();
+  total.backward();
+  return {total.item<double>(), hidden.grad(), head.grad()};
+}
+
+struct Shape {
+  std::int64_t positions = 37, targets = 23, vocab = 301, student_vocab = 301, teacher_vocab = 301,
+               student_hidden = 24, teacher_hidden = 40;
+};
+
+// Random data with logits of a spread of about 3, weights from 0 to 2, targets in order.
+inline LinearLossInput random_input(const Shape& s, at::ScalarType dtype = at::kFloat) {
+  torch::manual_seed(7);
+  LinearLossInput in;
+  const auto normal = [&](std::int64_t rows, std::int64_t columns, double scale) {
+    return (at::randn({rows, columns}) * scale).to(dtype);
+  };
+  in.student_hidden = normal(s.positions, s.student_hidden, 1).requires_grad_();
+  in.student_head =
+      normal(s.student_vocab, s.student_hidden, 3 / std::sqrt(s.student_hidden)).requires_grad_();
+  in.teacher_hidden = normal(s.positions, s.teacher_hidden, 1);
+  in.teacher_head = normal(s.teacher_vocab, s.teacher_hidden, 3 / std::sqrt(s.teacher_hidden));
+  in.target_index = std::get<0>(at::randperm(s.positions, at::kLong).narrow(0, 0, s.targets).sort());
+  in.labels = at::randint(s.vocab, {s.targets}, at::kLong);
+  in.weights = at::rand({s.targets}) * 2;
+  if (s.targets > 3) in.weights.slice(0, 0, 3).zero_();
+  return in;
+}
+
+// max |a - b| / max |b|
+inline double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  const double scale = b.to(at::kDouble).abs().max().item<double>();
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>() / (scale > 0 ? scale : 1);
+}
+
+}  // namespace retort::reference
