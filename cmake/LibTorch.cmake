@@ -15,6 +15,13 @@ target_include_directories(retort_libtorch SYSTEM INTERFACE ${torch_dir}/include
 target_link_libraries(retort_libtorch INTERFACE ${torch_dir}/lib/libtorch.so ${torch_dir}/lib/libtorch_cpu.so
                       ${torch_dir}/lib/libc10.so)
 target_link_options(retort_libtorch INTERFACE -Wl,-rpath,${torch_dir}/lib)
+# The OpenMP runtime that the wheel brings: a second one beside it would have its own threads.
+file(GLOB torch_openmp ${torch_dir}/lib/libgomp*.so*)
+if(torch_openmp)
+  target_link_libraries(retort_libtorch INTERFACE ${torch_openmp})
+else()
+  target_link_options(retort_libtorch INTERFACE -fopenmp)
+endif()
 # at::parallel_for is silently serial in units compiled without OpenMP.
 target_compile_options(retort_libtorch INTERFACE -fopenmp)
 target_link_options(retort_libtorch INTERFACE -Wl,--no-as-needed)
