@@ -20,6 +20,8 @@ add_library(retort_data_deps INTERFACE)
 target_link_libraries(retort_data_deps INTERFACE PkgConfig::pcre2 PkgConfig::utf8proc simdjson::simdjson)
 add_library(retort_evaluate_deps INTERFACE)
 target_link_libraries(retort_evaluate_deps INTERFACE PkgConfig::pcre2 PkgConfig::utf8proc)
+add_library(retort_report_deps INTERFACE)
+target_link_libraries(retort_report_deps INTERFACE PkgConfig::utf8proc)
 add_library(retort_cli_deps INTERFACE)
 target_link_libraries(retort_cli_deps INTERFACE CLI11::CLI11)
 
