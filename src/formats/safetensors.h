@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "formats/tensor_source.h"
@@ -19,11 +20,15 @@ struct SafetensorsOptions {
   std::uint64_t max_shard_bytes = 0;  // 0: one file; else model-00001-of-0000N.safetensors and the index
 };
 
-// Writes one file (path) atomically.
+// Where a tensor's bytes come from when it is written: by default the view's own. A function makes them one tensor at a time,
+// asked once for each in the order written, so that a model need not be in memory twice.
+using TensorBytes = std::function<std::vector<std::byte>(const TensorView&)>;
+
+// Writes one file (path) atomically. Elements of wider types come first, so that every tensor is aligned in the file.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
-                       const SafetensorsOptions& options = {});
-// Writes model.safetensors, or shards and their index, into a folder.
+                       const SafetensorsOptions& options = {}, const TensorBytes& bytes = nullptr);
+// Writes model.safetensors, or shards and their index, into a folder, and removes the folder's other weights of these names.
 void write_safetensors_folder(const std::filesystem::path& folder, std::span<const TensorView> tensors,
-                              const SafetensorsOptions& options = {});
+                              const SafetensorsOptions& options = {}, const TensorBytes& bytes = nullptr);
 
 }  // namespace retort
