@@ -135,7 +135,11 @@ std::string render_chart(const Json& curve, const Words& words) {
       if (point.drawable) values.include(point.y);
     }
   }
-  if (!logarithmic) {
+  if (logarithmic) {
+    const double margin = std::pow(values.high / values.low, 0.03);
+    values.low /= margin;
+    values.high *= margin;
+  } else {
     const double margin = 0.04 * (values.high - values.low);
     // A curve that comes near zero starts there.
     values.low = values.low >= 0 && values.low < 0.2 * values.high ? 0 : values.low - margin;

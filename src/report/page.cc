@@ -99,16 +99,17 @@ std::string samples_html(const Json& samples, const Words& words) {
   std::string html;
   for (std::size_t i = 0; i < std::min(samples.size(), kMaxSamples); ++i) {
     const Json& sample = samples[i];
-    html += "<article class=\"panel sample\"><div>";
+    std::string given, outputs;
     for (const auto& [key, title] : {std::pair{"source", words.source}, {"reference", words.reference}})
       if (const std::string text = text_part(sample, key); !text.empty())
-        html += sample_part("given", title, text, words);
-    if (const Json& outputs = part(sample, "outputs"); outputs.is_object()) {
-      for (const auto& [name, output] : outputs.items())
-        html += sample_part("output", escape_html(name), output.is_string() ? output.get<std::string>() : "",
-                            words);
+        given += sample_part("given", title, text, words);
+    if (const Json& texts = part(sample, "outputs"); texts.is_object()) {
+      for (const auto& [name, text] : texts.items())
+        outputs +=
+            sample_part("output", escape_html(name), text.is_string() ? text.get<std::string>() : "", words);
     }
-    html += "</div></article>\n";
+    html +=
+        fmt::format("<article class=\"panel sample\"><div>{}</div><div>{}</div></article>\n", given, outputs);
   }
   return html;
 }

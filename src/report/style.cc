@@ -29,17 +29,19 @@ small{font-size:12.5px;line-height:1.4}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:10px 14px;text-align:right;vertical-align:top;border-top:1px solid var(--rule);white-space:nowrap}
-thead th{border-top:0;font-size:13.5px;font-weight:600;color:var(--soft);vertical-align:bottom}
+thead th{border-top:0;font-size:13.5px;font-weight:650;color:var(--soft);vertical-align:bottom}
 thead small{display:block;font-weight:400}
 th:first-child,td.text{text-align:left;white-space:normal}
-tbody th{font-weight:600;min-width:9em}
+th:last-child,td:last-child{padding-right:20px}
+tbody th{font-weight:650;min-width:9em}
 td small,th small{display:block;font-weight:400}
 td b{font-weight:650;color:var(--accent);background:var(--tint);border-radius:5px;padding:2px 6px;margin:-2px -6px}
-.clear-mark{color:var(--good);font-weight:600}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px;align-items:start}
+.clear-mark{color:var(--good);font-weight:650}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px}
+.heat{align-self:start}
 .chart{margin:0;padding:16px 18px 10px;background:var(--panel);border:1px solid var(--rule);border-radius:10px}
 .chart svg{display:block;width:100%;height:auto}
-figcaption{font-weight:600;font-size:15px;overflow-wrap:anywhere}
+figcaption{font-weight:650;font-size:15px;overflow-wrap:anywhere}
 figcaption .faint{font-weight:400;font-size:13px}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 18px;margin:4px 0 8px;padding:0;font-size:13px;color:var(--soft)}
 .legend i{display:inline-block;width:16px;height:0;border-top:3px solid var(--s);border-radius:2px;margin-right:7px;vertical-align:4px}
@@ -54,9 +56,10 @@ figcaption .faint{font-weight:400;font-size:13px}
 .cell{fill:var(--c0)}.on{fill:var(--panel);font-size:12px}.off{fill:var(--soft);font-size:12px}.on,.off{pointer-events:none}
 .interval{vertical-align:middle}.bar{stroke-width:6;stroke-linecap:round}.clear .bar{stroke:var(--good)}.unclear .bar{stroke:var(--c7)}
 .sample{margin:0 0 14px;overflow:hidden}
-.sample>div{display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:1px;background:var(--rule)}
-.sample section{background:var(--panel);padding:12px 16px}
-.sample h3{margin:0 0 3px;font-size:12.5px;font-weight:600;color:var(--faint)}
+.sample>div{display:flex;flex-wrap:wrap;gap:1px;background:var(--rule)}
+.sample>div+div{border-top:1px solid var(--rule)}
+.sample section{flex:1 1 230px;background:var(--panel);padding:12px 16px}
+.sample h3{margin:0 0 3px;font-size:12.5px;font-weight:650;color:var(--faint)}
 .sample .given h3{color:var(--accent)}
 .sample p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:15px}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:6px 24px;margin:0;padding:14px 18px;font-size:14.5px}
