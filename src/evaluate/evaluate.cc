@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "data/example.h"
+#include "evaluate/questions.h"
 #include "evaluate/summary.h"
 
 namespace retort {
@@ -188,6 +189,21 @@ void EvaluateOptions::visit(OptionList& list) {
 Evaluation evaluate_model(LanguageModel& model, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                           RecordSource& records, const EvaluateOptions& options) {
   return ModelJudge(model, tokenizer, chat_template, options).run(records);
+}
+
+Evaluation evaluate_copy(RecordSource& records, const EvaluateOptions& options) {
+  Evaluation evaluation;
+  evaluation.has_answers = true;
+  while (options.limit <= 0 || static_cast<std::int64_t>(evaluation.pairs.size()) < options.limit) {
+    std::optional<Question> question = next_question(records, evaluation.skipped);
+    if (!question) break;
+    JudgedPair& pair = evaluation.pairs.emplace_back();
+    pair.source = pair.hypothesis = std::move(question->source);
+    pair.reference = std::move(question->reference);
+    judge_texts(pair, options);
+  }
+  summarize(evaluation, options);
+  return evaluation;
 }
 
 }  // namespace retort

@@ -32,7 +32,7 @@ struct EvaluateOptions {
   bool generate = true;  // false: likelihood only
   void visit(OptionList& list);
 
-  EvaluateProgress progress;  // may be empty; not an option of the user's
+  EvaluateProgress progress = {};  // may be empty; not an option of the user's
 };
 
 // What evaluation keeps of each pair, enough to compare two models by paired bootstrap later.

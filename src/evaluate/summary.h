@@ -3,23 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
+#include <string_view>
+#include <vector>
 
 #include "evaluate/evaluate.h"
 
 namespace retort {
-
-// One question and its answer out of a record.
-struct Question {
-  std::vector<Message> messages;  // the answer last
-  std::string source, reference;
-};
-
-// The next record that is a question and an answer; others are added to `skipped`.
-std::optional<Question> next_question(RecordSource& records, SkipReport& skipped);
-// Counts one more, with its place in words.
-void skip(SkipReport& skipped, std::string place);
 
 // Unicode code points.
 std::int64_t count_chars(std::string_view text);

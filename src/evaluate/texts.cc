@@ -1,4 +1,4 @@
-// Evaluation of texts without a model: copies of the input, files of lines, and written outputs.
+// Evaluation of texts that are there already: files of lines, and written outputs.
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -38,21 +38,6 @@ Json counts_to_json(const BleuCounts& counts) {
 }
 
 }  // namespace
-
-Evaluation evaluate_copy(RecordSource& records, const EvaluateOptions& options) {
-  Evaluation evaluation;
-  evaluation.has_answers = true;
-  while (options.limit <= 0 || static_cast<std::int64_t>(evaluation.pairs.size()) < options.limit) {
-    std::optional<Question> question = next_question(records, evaluation.skipped);
-    if (!question) break;
-    JudgedPair& pair = evaluation.pairs.emplace_back();
-    pair.source = pair.hypothesis = std::move(question->source);
-    pair.reference = std::move(question->reference);
-    judge_texts(pair, options);
-  }
-  summarize(evaluation, options);
-  return evaluation;
-}
 
 Evaluation evaluate_texts(const std::filesystem::path& hypotheses, const std::filesystem::path& references,
                           const EvaluateOptions& options) {
