@@ -26,6 +26,7 @@ struct Family {
   StoredTensor (*stored)(const ModelConfig& config, const std::string& canonical_name);
   // Stored tensors that carry no parameter (GPT-2's attn.bias masks, rotary inv_freq) and may be ignored.
   bool (*ignorable)(std::string_view stored_name);
+  std::string_view base_prefix;  // "model.": missing from all names of a file that was saved without the language-model head
 };
 
 // All rows, in registry.cc.

@@ -22,10 +22,12 @@ struct GenerateOptions {
   std::vector<TokenId> end_tokens;  // beside the model's own
 
   void visit(OptionList& list);
+  // Throws Error naming the first value that is out of range.
+  void check(const std::string& where) const;
 };
 
 // The next token out of logits[V] (changed in place): penalties, temperature, top-k, top-p, min-p, then a draw. The draw for
-// (seed, sequence, position) is the same on every engine and in every batch.
+// (seed, sequence, position) is the same on every engine and in every batch. Throws Error when no logit is finite.
 TokenId sample_token(std::span<float> logits, std::span<const TokenId> history, const GenerateOptions& options,
                      std::uint64_t sequence, std::uint64_t position);
 

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-#include "architecture/model_config.h"
+#include "architecture/family.h"
 #include "formats/tensor_source.h"
 
 namespace retort {
@@ -24,14 +24,20 @@ class ModelFolder {
 
   // A canonical parameter as fp32, in canonical shape. Throws Error when the file's tensor has another shape.
   void load(const ParameterSpec& spec, float* out) const;
+  std::vector<float> load(const ParameterSpec& spec) const;
   // Every stored tensor must belong to a parameter (or be ignorable), and every parameter must be stored: Error naming the
-  // first that does not.
+  // first that does not. A tied head may be stored if it equals the embedding.
   void check_weights() const;
 
  private:
+  struct Weights;  // opened on first use, by whichever thread comes first
+  const Weights& open() const;
+  const TensorView& find_stored(const ParameterSpec& spec, StoredTensor& stored) const;
+
   std::filesystem::path path_;
+  const Family* family_ = nullptr;
   ModelConfig config_;
-  mutable std::unique_ptr<TensorSource> weights_;
+  std::unique_ptr<Weights> weights_;
 };
 
 struct SaveModelOptions {
