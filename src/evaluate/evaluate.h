@@ -50,13 +50,13 @@ struct Evaluation {
   bool has_likelihood = false;  // nats and perplexity do
 
   double bleu4 = 0;                              // of the corpus, 0 … 100
-  double rouge_1 = 0, rouge_2 = 0, rouge_l = 0;  // mean over pairs, 0 … 100
+  double rouge_1 = 0, rouge_2 = 0, rouge_l = 0;  // mean over pairs, 0 … 1
   Interval bleu4_interval, rouge_l_interval, nats_per_char_interval;
   double nats_per_token = 0, nats_per_char = 0, perplexity = 0;  // perplexity = exp(nats_per_token)
   double tokens_per_second = 0;                                  // generated, batched
   double latency_median_ms = 0, latency_p99_ms = 0;  // of a whole answer generated alone; 0 = not measured
   std::uint64_t peak_memory_bytes = 0;  // resident, of the process while it judged; 0 = not measured
-  std::string bleu_signature, rouge_unit;
+  std::string bleu_signature, bleu_tokenize, rouge_unit;
   SkipReport skipped;
 
   // The figures without the pairs; what was not measured is left out. Intervals are "NAME_interval": [low,

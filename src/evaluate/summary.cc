@@ -42,7 +42,7 @@ double corpus_nats_per_char(const std::vector<JudgedPair>& pairs, std::span<cons
 double mean_rouge_l(const std::vector<JudgedPair>& pairs, std::span<const std::int32_t> indices) {
   double sum = 0;
   for (const std::int32_t i : indices) sum += pairs[static_cast<std::size_t>(i)].rouge_l;
-  return indices.empty() ? 0 : 100 * sum / static_cast<double>(indices.size());
+  return indices.empty() ? 0 : sum / static_cast<double>(indices.size());
 }
 
 void summarize(Evaluation& evaluation, const EvaluateOptions& options) {
@@ -68,9 +68,10 @@ void summarize(Evaluation& evaluation, const EvaluateOptions& options) {
     evaluation.rouge_l_interval = interval(mean_rouge_l);
     double rouge_1 = 0, rouge_2 = 0;
     for (const JudgedPair& pair : pairs) rouge_1 += pair.rouge_1, rouge_2 += pair.rouge_2;
-    evaluation.rouge_1 = 100 * rouge_1 / static_cast<double>(n);
-    evaluation.rouge_2 = 100 * rouge_2 / static_cast<double>(n);
+    evaluation.rouge_1 = rouge_1 / static_cast<double>(n);
+    evaluation.rouge_2 = rouge_2 / static_cast<double>(n);
     evaluation.bleu_signature = bleu_signature({.tokenize = options.bleu_tokenize});
+    evaluation.bleu_tokenize = options.bleu_tokenize;
     evaluation.rouge_unit = options.rouge_unit;
   }
   if (evaluation.has_likelihood) {
@@ -96,6 +97,7 @@ Json Evaluation::to_json() const {
     out["rouge_2"] = rouge_2;
     add("rouge_l", rouge_l, rouge_l_interval);
     out["bleu_signature"] = bleu_signature;
+    out["bleu_tokenize"] = bleu_tokenize;
     out["rouge_unit"] = rouge_unit;
   }
   if (has_likelihood) {

@@ -21,6 +21,6 @@ void summarize(Evaluation& evaluation, const EvaluateOptions& options);
 // Corpus scores of a resample (or of all pairs).
 double corpus_bleu4(const std::vector<JudgedPair>& pairs, std::span<const std::int32_t> indices);
 double corpus_nats_per_char(const std::vector<JudgedPair>& pairs, std::span<const std::int32_t> indices);
-double mean_rouge_l(const std::vector<JudgedPair>& pairs, std::span<const std::int32_t> indices);  // 0 … 100
+double mean_rouge_l(const std::vector<JudgedPair>& pairs, std::span<const std::int32_t> indices);  // 0 … 1
 
 }  // namespace retort

@@ -25,8 +25,6 @@ namespace retort {
 // The page, with inline SVG and style, no script needed to read it; `language` "en" or "zh" for headings. At
 // most twenty samples are shown. Throws Error for another language.
 std::string render_report(const Json& report, const std::string& language);
-// report.json's "table" as text for a terminal, columns aligned (East Asian characters are two cells wide).
-std::string format_table(const Json& table);
 
 // Curves out of a metrics.jsonl, one per metric; those that differ only in the part before the first '/'
 // ("train/loss", "validation/loss") share one, under what follows it.

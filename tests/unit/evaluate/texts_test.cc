@@ -52,7 +52,7 @@ TEST_F(Texts, LinesAreJudged) {
   EXPECT_EQ(evaluation.pairs[0].hypothesis, "今天天气好。");
   EXPECT_EQ(evaluation.pairs[1].hypothesis, "");
   EXPECT_EQ(evaluation.pairs[1].reference_chars, 5);
-  EXPECT_DOUBLE_EQ(evaluation.rouge_l, 50);
+  EXPECT_DOUBLE_EQ(evaluation.rouge_l, 0.5);
   EXPECT_NEAR(evaluation.bleu4, 100 * std::exp(1 - 11.0 / 6), 1e-9);
   EXPECT_FALSE(evaluation.has_likelihood);
   const Json json = evaluation.to_json();

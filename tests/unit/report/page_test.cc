@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "report/html.h"
 #include "report/report.h"
+#include "report/table.h"
 
 namespace retort {
 namespace {
@@ -69,7 +70,7 @@ TEST(Page, DrawsWhatItUnderstandsOfAMalformedReport) {
         Json report = good;
         report[place] = wrong;
         EXPECT_NO_THROW(render_report(report, "en")) << place.to_string();
-        EXPECT_NO_THROW(format_table(report["table"]));
+        EXPECT_NO_THROW(render_table(report["table"]));
       }
     }
   }
@@ -136,13 +137,13 @@ TEST(TextTable, AlignsWideCharacters) {
       R"({"columns": [{"key": "a", "title": "分数", "unit": "0–100", "better": "high", "digits": 2},
       {"key": "b", "title": "b", "digits": 0}], "rows": [{"name": "教师", "values": {"a": 31.4, "b": 5}},
       {"name": "copy", "values": {"a": 9}}, {"name": "\u001b[31mred", "values": {}}]})");
-  EXPECT_EQ(format_table(table),
+  EXPECT_EQ(render_table(table),
             "            分数  b\n"
             "           0–100\n"
             "教师      31.40*  5\n"
             "copy       9.00   -\n"
             "\ufffd[31mred      -   -\n");
-  EXPECT_EQ(format_table(nullptr), "");
+  EXPECT_EQ(render_table(nullptr), "");
 }
 
 }  // namespace

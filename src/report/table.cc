@@ -1,9 +1,10 @@
+#include "report/table.h"
+
 #include <utf8proc.h>
 
 #include <algorithm>
 
 #include "report/html.h"
-#include "report/report.h"
 #include "report/results.h"
 
 namespace retort {
@@ -40,7 +41,7 @@ using TextColumn = std::vector<TextCell>;
 
 }  // namespace
 
-std::string format_table(const Json& table) {
+std::string render_table(const Json& table) {
   const Results results = read_results(table);
   if (results.rows.empty() || results.columns.empty()) return "";
   std::vector<TextColumn> columns(1);

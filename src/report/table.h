@@ -1,0 +1,14 @@
+// report.json's "table" for a terminal.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+
+namespace retort {
+
+// Columns aligned (East Asian characters are two cells wide), a star at the best value of a column; "" for an
+// empty table.
+std::string render_table(const Json& table);
+
+}  // namespace retort
