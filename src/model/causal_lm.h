@@ -1,35 +1,22 @@
-// A decoder-only transformer in LibTorch, built from a ModelConfig. It reads like the figure of the paper: embedding, blocks of
-// attention and MLP, final norm. It ends at the last hidden states: the head is applied by the objective, chunk by chunk, or
-// by logits() for a few positions.
+// A decoder-only transformer in LibTorch, built from a ModelConfig. It reads like the figure of the paper:
+// embedding, blocks of attention and MLP, final norm. It ends at the last hidden states: the head is applied
+// by the objective, chunk by chunk, or by logits() for a few positions.
 #pragma once
 
 #include <torch/torch.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "architecture/model_folder.h"
-#include "data/batch.h"
+#include "model/device_batch.h"
 
 namespace retort {
 
-// A Batch on a device. Made once a step, read by student and teacher alike.
-struct DeviceBatch {
-  at::Tensor tokens;           // int64 [N]
-  at::Tensor positions;        // int64 [N]
-  at::Tensor cu_seqlens;       // int32 [S + 1]
-  std::vector<std::int64_t> starts;  // the same on the host
-  std::int64_t max_length = 0;       // of a sequence
-  at::Tensor target_index;     // int64 [T]: the positions that have a loss, in order
-  at::Tensor labels;           // int64 [T]
-  at::Tensor weights;          // fp32  [T]
-  double weight_sum = 0;       // Σ weights, in double on the host
-  const Batch* host = nullptr; // for terms that need example ids or sources; outlives this
-};
-DeviceBatch upload(const Batch& batch, at::Device device);
-
-// What a term asks a model to keep. Layers count from 0; hidden@-1 is the input embedding, hidden@i the output of block i.
+// What a term asks a model to keep. Layers count from 0; hidden@-1 is the input embedding, hidden@i the
+// output of block i.
 struct Taps {
   std::vector<int> hidden;
   std::vector<int> attention;  // probabilities after the softmax, per sequence
@@ -37,27 +24,28 @@ struct Taps {
 };
 
 struct ModelOutput {
-  at::Tensor hidden;                              // [N, H] after the final norm
-  std::map<int, at::Tensor> hidden_taps;          // [N, H]
+  at::Tensor hidden;                                      // [N, H] after the final norm
+  std::map<int, at::Tensor> hidden_taps;                  // [N, H]
   std::map<int, std::vector<at::Tensor>> attention_taps;  // per sequence [heads, n, n]
 };
 
 struct ForwardOptions {
   bool training = false;
-  double dropout = 0;               // on embedding and each residual branch
-  std::uint64_t dropout_key = 0;    // changes each micro-batch; the mask is a function of (key, layer, position, channel)
+  double dropout = 0;  // on embedding and each residual branch
+  std::uint64_t dropout_key =
+      0;  // changes each micro-batch; the mask is a function of (key, layer, position, channel)
   bool checkpoint_activations = false;  // keep only block inputs and run blocks again in the backward pass
 };
 
 struct Parameter {
-  std::string name;    // canonical
-  at::Tensor tensor;   // a leaf
+  std::string name;   // canonical
+  at::Tensor tensor;  // a leaf
 };
 
 class CausalLM {
  public:
-  // Random weights: normal(0, initializer_range) for matrices (residual outputs divided by sqrt(2 · layers)), 1 for norms, 0
-  // for biases; a function of seed and name alone.
+  // Random weights: normal(0, initializer_range) for matrices (residual outputs divided by sqrt(2 · layers)),
+  // 1 for norms, 0 for biases; a function of seed and name alone.
   CausalLM(ModelConfig config, at::Device device, at::ScalarType dtype, std::uint64_t seed);
   // Weights of a folder.
   CausalLM(const ModelFolder& folder, at::Device device, at::ScalarType dtype);
@@ -68,7 +56,8 @@ class CausalLM {
   at::Device device() const;
   at::ScalarType dtype() const;
 
-  ModelOutput forward(const DeviceBatch& batch, const Taps& taps = {}, const ForwardOptions& options = {}) const;
+  ModelOutput forward(const DeviceBatch& batch, const Taps& taps = {},
+                      const ForwardOptions& options = {}) const;
 
   // The output matrix [V, H] (the embedding when tied).
   const at::Tensor& head_weight() const;
@@ -78,15 +67,20 @@ class CausalLM {
   const std::vector<Parameter>& parameters() const;  // in parameter_specs order; tied tensors once
   void set_requires_grad(bool on);
 
-  // Attention with a key/value cache for generation lives behind this; see model/generate.h.
+  // The forward pass with attention of the caller's making (a key/value cache): rows of tokens in, [n, H]
+  // after the final norm out, without a graph.
+  at::Tensor forward_with(const AttentionPath& path, const at::Tensor& tokens,
+                          const at::Tensor& positions) const;
+  Rotation rotation(const at::Tensor& positions) const;
+
   struct Impl;
-  const Impl& impl() const { return *impl_; }
 
  private:
   std::unique_ptr<Impl> impl_;
 };
 
 // Writes a Hugging Face folder with the model's present weights.
-void save_causal_lm(const CausalLM& model, const std::filesystem::path& folder, const SaveModelOptions& options);
+void save_causal_lm(const CausalLM& model, const std::filesystem::path& folder,
+                    const SaveModelOptions& options);
 
 }  // namespace retort

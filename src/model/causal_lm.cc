@@ -1,0 +1,128 @@
+#include "model/causal_lm.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/initialize.h"
+#include "model/transformer.h"
+
+namespace retort {
+
+void Taps::merge(const Taps& other) {
+  const auto join = [](std::vector<int>& mine, const std::vector<int>& theirs) {
+    mine.insert(mine.end(), theirs.begin(), theirs.end());
+    std::sort(mine.begin(), mine.end());
+    mine.erase(std::unique(mine.begin(), mine.end()), mine.end());
+  };
+  join(hidden, other.hidden);
+  join(attention, other.attention);
+}
+
+CausalLM::CausalLM(ModelConfig config, at::Device device, at::ScalarType dtype, std::uint64_t seed)
+    : impl_(std::make_unique<Impl>(std::move(config), device, dtype)) {
+  initialize_parameters(impl_->parameters, impl_->config, seed);
+  set_requires_grad(true);
+}
+
+CausalLM::CausalLM(const ModelFolder& folder, at::Device device, at::ScalarType dtype)
+    : impl_(std::make_unique<Impl>(folder.config(), device, dtype)) {
+  folder.check_weights();
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : impl_->parameters) {
+    const at::Tensor values = at::empty(tensor.sizes(), at::kFloat);
+    folder.load({name, tensor.sizes().vec()}, values.data_ptr<float>());
+    tensor.copy_(values);
+  }
+  set_requires_grad(true);
+}
+
+CausalLM::~CausalLM() = default;
+CausalLM::CausalLM(CausalLM&&) noexcept = default;
+
+const ModelConfig& CausalLM::config() const { return impl_->config; }
+at::Device CausalLM::device() const { return impl_->options.device(); }
+at::ScalarType CausalLM::dtype() const { return impl_->embed_tokens.scalar_type(); }
+const at::Tensor& CausalLM::head_weight() const { return impl_->head; }
+const std::vector<Parameter>& CausalLM::parameters() const { return impl_->parameters; }
+
+void CausalLM::set_requires_grad(bool on) {
+  for (const Parameter& parameter : impl_->parameters) parameter.tensor.set_requires_grad(on);
+}
+
+at::Tensor CausalLM::logits(const at::Tensor& hidden) const {
+  return at::linear(hidden, impl_->head).to(at::kFloat);
+}
+
+Rotation CausalLM::rotation(const at::Tensor& positions) const {
+  return impl_->frequencies.defined() ? rotation_at(impl_->frequencies, positions) : Rotation{};
+}
+
+at::Tensor CausalLM::forward_with(const AttentionPath& path, const at::Tensor& tokens,
+                                  const at::Tensor& positions) const {
+  const at::NoGradGuard no_grad;
+  Stream stream{impl_->embed_rows(tokens, positions), {}};
+  at::Tensor sum;
+  for (const Block& block : impl_->blocks) stream = block(stream, path, {}, sum);
+  return add_norm(stream.residual, stream.branch, impl_->norm).normed;
+}
+
+ModelOutput CausalLM::forward(const DeviceBatch& batch, const Taps& taps,
+                              const ForwardOptions& options) const {
+  impl_->check_batch(batch);
+  const int layers = static_cast<int>(impl_->blocks.size());
+  for (const int layer : taps.hidden)
+    if (layer < -1 || layer >= layers)
+      throw Error({.where = "hidden@" + std::to_string(layer),
+                   .found = "no such layer",
+                   .expected = "-1 … " + std::to_string(layers - 1)});
+  for (const int layer : taps.attention)
+    if (layer < 0 || layer >= layers)
+      throw Error({.where = "attention@" + std::to_string(layer),
+                   .found = "no such layer",
+                   .expected = "0 … " + std::to_string(layers - 1)});
+  const auto wanted = [](const std::vector<int>& list, int layer) {
+    return std::find(list.begin(), list.end(), layer) != list.end();
+  };
+
+  ModelOutput output;
+  // `sum` is the stream as it leaves block `layer`: known once the next norm has added the last branch.
+  const auto keep = [&](int layer, const at::Tensor& sum) {
+    if (wanted(taps.hidden, layer)) output.hidden_taps[layer] = sum;
+  };
+  const Dropout dropout{options.training ? options.dropout : 0, options.dropout_key};
+  const Rotation turn = rotation(batch.positions);
+  const auto packed = std::make_shared<PackedAttention>(batch.packing(), turn);
+  Stream stream{apply_dropout(impl_->embed_rows(batch.tokens, batch.positions), dropout), {}};
+  for (int i = 0; i < layers; ++i) {
+    at::Tensor sum;
+    if (wanted(taps.attention, i)) {
+      const OpenAttention open(batch.packing(), turn);
+      stream = impl_->blocks[i](stream, open, dropout, sum);
+      output.attention_taps[i] = open.take_maps();
+    } else if (options.checkpoint_activations) {
+      stream = run_checkpointed(impl_->blocks[i], stream, packed, dropout, sum);
+    } else {
+      stream = impl_->blocks[i](stream, *packed, dropout, sum);
+    }
+    keep(i - 1, sum);
+  }
+  const Residual last = add_norm(stream.residual, stream.branch, impl_->norm, dropout.branch(2 * layers));
+  keep(layers - 1, last.sum);
+  output.hidden = last.normed;
+  return output;
+}
+
+void save_causal_lm(const CausalLM& model, const std::filesystem::path& folder,
+                    const SaveModelOptions& options) {
+  const auto read = [&](const ParameterSpec& spec) {
+    for (const auto& [name, tensor] : model.parameters())
+      if (name == spec.name) {
+        const at::Tensor values = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
+        return std::vector<float>(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
+      }
+    throw Error({.where = spec.name, .found = "no such parameter in the model"}, ErrorKind::failure);
+  };
+  save_model_folder(folder, model.config(), read, options);
+}
+
+}  // namespace retort

@@ -1,0 +1,155 @@
+#include "model/generate.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "model/key_value_cache.h"
+
+namespace retort {
+namespace {
+
+struct Live {
+  std::size_t prompt;
+  std::vector<TokenId> tokens;  // prompt and answer
+  std::int64_t answered = 0;
+};
+
+class Generator {
+ public:
+  Generator(const CausalLM& model, std::span<const Sequence> prompts, const GenerateOptions& options,
+            const TokenCallback& callback, const GenerateLimits& limits)
+      : model_(model),
+        prompts_(prompts),
+        options_(options),
+        callback_(callback),
+        limits_(limits),
+        cache_(model.config(),
+               std::min<std::int64_t>(limits.slots, static_cast<std::int64_t>(prompts.size())),
+               at::TensorOptions(model.dtype()).device(model.device())),
+        ends_(model.config().eos_token_ids) {
+    ends_.insert(ends_.end(), options.end_tokens.begin(), options.end_tokens.end());
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      if (static_cast<std::int64_t>(prompts[i].tokens.size()) < model.config().max_position_embeddings)
+        waiting_.push_back(i);
+    // Longest first, taken from the back: neighbours in length share a pass.
+    std::stable_sort(waiting_.begin(), waiting_.end(), [&](std::size_t a, std::size_t b) {
+      return prompts[a].tokens.size() > prompts[b].tokens.size();
+    });
+  }
+
+  void run() {
+    while (!waiting_.empty() || !live_.empty()) {
+      // Admitting in bulk keeps prompt passes large; half empty is still a dense step.
+      if (!waiting_.empty() && static_cast<std::int64_t>(live_.size()) <= cache_.slots() / 2)
+        admit();
+      else
+        step();
+    }
+  }
+
+ private:
+  void admit() {
+    const auto first = static_cast<std::int64_t>(live_.size());
+    Batch batch;
+    std::vector<std::int64_t> lengths, last;
+    while (!waiting_.empty() && static_cast<std::int64_t>(live_.size()) < cache_.slots()) {
+      const std::vector<TokenId>& tokens = prompts_[waiting_.back()].tokens;
+      if (batch.size() > 0 &&
+          batch.size() + static_cast<std::int64_t>(tokens.size()) > limits_.max_batch_tokens)
+        break;
+      batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end());
+      batch.positions.resize(batch.tokens.size());
+      std::iota(batch.positions.end() - static_cast<std::ptrdiff_t>(tokens.size()), batch.positions.end(), 0);
+      batch.sequence_starts.push_back(static_cast<std::int32_t>(batch.tokens.size()));
+      lengths.push_back(static_cast<std::int64_t>(tokens.size()));
+      last.push_back(batch.size() - 1);
+      live_.push_back({waiting_.back(), tokens});
+      waiting_.pop_back();
+    }
+    cache_.add(lengths);
+    const DeviceBatch device_batch = upload(batch, model_.device());
+    const PrefillAttention path(cache_, first, device_batch.packing(),
+                                model_.rotation(device_batch.positions));
+    const at::Tensor hidden = model_.forward_with(path, device_batch.tokens, device_batch.positions);
+    take(model_.logits(hidden.index_select(0, at::tensor(last, at::kLong).to(model_.device()))), first);
+  }
+
+  void step() {
+    std::vector<std::int64_t> tokens;
+    for (const Live& live : live_) tokens.push_back(live.tokens.back());
+    const at::Tensor positions = at::tensor(cache_.lengths(), at::kLong).to(model_.device());
+    cache_.extend();
+    const DecodeAttention path(cache_, model_.rotation(positions));
+    const at::Tensor hidden =
+        model_.forward_with(path, at::tensor(tokens, at::kLong).to(model_.device()), positions);
+    take(model_.logits(hidden), 0);
+  }
+
+  // Chooses the next token of slots [first, …) out of logits [count, V] and hands it on.
+  void take(const at::Tensor& logits, std::int64_t first) {
+    const std::int64_t count = logits.size(0);
+    const bool greedy = options_.temperature <= 0 && options_.repetition_penalty == 1;
+    at::Tensor chosen;
+    if (greedy) {
+      chosen = logits.argmax(1);
+    } else {
+      const at::Tensor values =
+          logits.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+      chosen = at::empty({count}, at::kLong);
+      at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const Live& live = live_[first + i];
+          const std::span<float> row(values.data_ptr<float>() + i * values.size(1), values.size(1));
+          chosen.data_ptr<std::int64_t>()[i] =
+              sample_token(row, live.tokens, options_, live.prompt, live.tokens.size());
+        }
+      });
+      chosen = chosen.to(logits.device());
+    }
+    const at::Tensor logprobs =
+        (logits.gather(1, chosen.unsqueeze(1)).squeeze(1) - logits.logsumexp(1)).to(at::kCPU);
+    const at::Tensor tokens = chosen.to(at::kCPU);
+    std::vector<std::int64_t> ended;
+    for (std::int64_t i = 0; i < count; ++i)
+      if (!accept(live_[first + i], static_cast<TokenId>(tokens.data_ptr<std::int64_t>()[i]),
+                  logprobs.data_ptr<float>()[i]))
+        ended.push_back(first + i);
+    // From the back, so that the slot that moves is one that goes on.
+    for (auto slot = ended.rbegin(); slot != ended.rend(); ++slot) {
+      cache_.remove(*slot);
+      if (*slot + 1 != static_cast<std::int64_t>(live_.size())) live_[*slot] = std::move(live_.back());
+      live_.pop_back();
+    }
+  }
+
+  // False when the sequence ends here.
+  bool accept(Live& live, TokenId token, float logprob) const {
+    if (std::find(ends_.begin(), ends_.end(), token) != ends_.end()) return false;
+    live.tokens.push_back(token);
+    if (!callback_(live.prompt, token, logprob)) return false;
+    return ++live.answered < options_.max_tokens &&
+           static_cast<std::int64_t>(live.tokens.size()) < model_.config().max_position_embeddings;
+  }
+
+  const CausalLM& model_;
+  std::span<const Sequence> prompts_;
+  const GenerateOptions& options_;
+  const TokenCallback& callback_;
+  GenerateLimits limits_;
+  KeyValueCache cache_;
+  std::vector<TokenId> ends_;
+  std::vector<std::size_t> waiting_;
+  std::vector<Live> live_;  // by slot
+};
+
+}  // namespace
+
+void generate_with_cache(const CausalLM& model, std::span<const Sequence> prompts,
+                         const GenerateOptions& options, const TokenCallback& callback,
+                         const GenerateLimits& limits) {
+  if (prompts.empty() || options.max_tokens <= 0) return;
+  const at::NoGradGuard no_grad;
+  Generator(model, prompts, options, callback, limits).run();
+}
+
+}  // namespace retort
