@@ -21,13 +21,17 @@ namespace retort {
 using OptionValue = std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::int64_t>*,
                                  std::vector<std::string>*, Json*>;
 
+// What a string option's path is to a stage: an input's content belongs to the stage's hash, an output must exist when the
+// stage is to be skipped.
+enum class PathRole { none, input, output };
+
 struct Option {
   std::string name;  // snake_case; the flag is --snake-case (both spellings are taken)
   OptionValue value;
   std::string help;
-  std::vector<std::string> choices;  // for strings: the allowed values; empty = any
+  std::vector<std::string> choices = {};  // for strings: the allowed values; empty = any
   bool required = false;
-  bool affects_result = true;  // false: device threads, log intervals … not part of a stage's hash
+  PathRole path = PathRole::none;
 };
 
 class OptionList {
@@ -35,7 +39,7 @@ class OptionList {
   // Returned by reference so that a caller can chain: list.add(...).choices = {...}.
   template <class T>
   Option& add(std::string name, T& value, std::string help) {
-    return options_.emplace_back(Option{std::move(name), &value, std::move(help), {}, false, true});
+    return options_.emplace_back(Option{std::move(name), &value, std::move(help)});
   }
   const std::vector<Option>& options() const { return options_; }
 

@@ -1,0 +1,43 @@
+// A verb is one file: its options and what it does. The same verb runs from the command line and as a stage of a recipe.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/options.h"
+
+namespace retort {
+
+class Verb {
+ public:
+  virtual ~Verb() = default;
+  virtual void visit(OptionList& list) = 0;
+  // Words of the command line that belong to no option (`retort run RECIPE --distill.steps=100`); returns those it has no use for.
+  virtual std::vector<std::string> take_arguments(std::vector<std::string> arguments) { return arguments; }
+  // Does the work. The figures returned are kept in the stage's record and shown in reports; null when there are none.
+  virtual Json run() = 0;
+};
+
+struct VerbRow {
+  std::string_view name;     // "train"; a space makes a group: "tokenize encode"
+  std::string_view summary;  // one line
+  std::string_view example;  // a command that works, shown by --help
+  std::unique_ptr<Verb> (*make)();
+};
+
+// All rows, in registry.cc.
+std::span<const VerbRow> verbs();
+// Throws Error with the nearest name.
+const VerbRow& find_verb(std::string_view name, const std::string& where);
+
+// The program: parses the command line, runs the verb, returns the exit code.
+int run_command_line(int argc, char** argv);
+
+// Writes to the file, or to standard output for "-"; nothing for "".
+void write_result(const std::string& path, const Json& value);
+
+}  // namespace retort

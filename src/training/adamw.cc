@@ -1,0 +1,103 @@
+#include "training/adamw.h"
+
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_sub.h>
+#include <ATen/ops/_foreach_zero.h>
+#include <ATen/ops/_fused_adamw.h>
+
+namespace retort {
+
+AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
+    : options_(options), parameters_(std::move(parameters)) {
+  const at::NoGradGuard no_grad;
+  groups_ = {{options.weight_decay, {}}, {0.0, {}}};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const at::Tensor& working = parameters_[i].tensor;
+    working_.push_back(working.detach());  // shares storage; _foreach_copy_ may then write it without a graph
+    // An fp32 model is its own master.
+    master_.push_back(working.scalar_type() == at::kFloat ? working_.back() : working.detach().to(at::kFloat));
+    gradient_.push_back(at::zeros_like(master_.back()));
+    exp_avg_.push_back(at::zeros_like(master_.back()));
+    exp_avg_sq_.push_back(at::zeros_like(master_.back()));
+    steps_.push_back(at::zeros({}, master_.back().options()));
+    groups_[working.dim() >= 2 ? 0 : 1].members.push_back(i);
+  }
+  found_inf_ = at::zeros({}, master_.front().options());
+}
+
+void AdamW::accumulate() {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> sums, gradients;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    at::Tensor& gradient = parameters_[i].tensor.mutable_grad();
+    if (!gradient.defined()) continue;  // unused in this micro-batch
+    sums.push_back(gradient_[i]);
+    gradients.push_back(gradient.scalar_type() == at::kFloat ? gradient : gradient.to(at::kFloat));
+    gradient.reset();
+  }
+  if (!sums.empty()) at::_foreach_add_(sums, gradients);
+}
+
+std::vector<at::Tensor> AdamW::select(const std::vector<at::Tensor>& from, const Group& group) const {
+  std::vector<at::Tensor> chosen;
+  for (const std::size_t i : group.members) chosen.push_back(from[i]);
+  return chosen;
+}
+
+at::Tensor AdamW::step(double learning_rate, const at::Tensor& divisor) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor norm = at::stack(at::_foreach_norm(gradient_, 2)).norm() / divisor;
+  found_inf_ = at::isfinite(norm).logical_not().to(at::kFloat);
+  at::Tensor factor = 1 / divisor;
+  if (options_.clip > 0) factor = factor * (options_.clip / (norm + 1e-6)).clamp_max(1.0);
+  at::_foreach_mul_(gradient_, factor.to(at::kFloat));
+  at::_foreach_add_(steps_, 1);  // the kernel takes it back when found_inf is set
+  for (const Group& group : groups_) {
+    if (group.members.empty()) continue;
+    auto parameters = select(master_, group), gradients = select(gradient_, group);
+    auto averages = select(exp_avg_, group), squares = select(exp_avg_sq_, group);
+    const auto steps = select(steps_, group);
+    at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate, options_.beta1, options_.beta2,
+                      group.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false,
+                      /*grad_scale=*/{}, found_inf_);
+  }
+  at::_foreach_sub_(steps_, std::vector<at::Tensor>(steps_.size(), found_inf_));
+  at::_foreach_zero_(gradient_);
+  publish();
+  return norm;
+}
+
+void AdamW::publish() {
+  std::vector<at::Tensor> to, from;
+  for (std::size_t i = 0; i < master_.size(); ++i)
+    if (!working_[i].is_same(master_[i])) to.push_back(working_[i]), from.push_back(master_[i]);
+  if (!to.empty()) at::_foreach_copy_(to, from);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    tensors.emplace_back("master." + parameters_[i].name, master_[i]);
+    tensors.emplace_back("exp_avg." + parameters_[i].name, exp_avg_[i]);
+    tensors.emplace_back("exp_avg_sq." + parameters_[i].name, exp_avg_sq_[i]);
+  }
+  tensors.emplace_back("step", steps_.front());
+  return tensors;
+}
+
+void AdamW::restore(const std::function<at::Tensor(const std::string& name)>& read) {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    master_[i].copy_(read("master." + parameters_[i].name));
+    exp_avg_[i].copy_(read("exp_avg." + parameters_[i].name));
+    exp_avg_sq_[i].copy_(read("exp_avg_sq." + parameters_[i].name));
+    gradient_[i].zero_();
+    steps_[i].copy_(read("step"));
+  }
+  publish();
+}
+
+}  // namespace retort
