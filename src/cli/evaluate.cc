@@ -1,0 +1,105 @@
+// retort evaluate: judges a model, the trivial answer, or texts that any program wrote.
+#include "evaluate/evaluate.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/machine.h"
+#include "base/progress.h"
+#include "cli/open_model.h"
+#include "cli/registry.h"
+
+namespace retort {
+namespace fs = std::filesystem;
+namespace {
+
+std::uint64_t weight_bytes(const fs::path& folder) {
+  std::uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors") bytes += entry.file_size();
+  return bytes;
+}
+
+class Evaluate : public Verb {
+ public:
+  void visit(OptionList& list) override {
+    list.add("model", model_, "folder of the model to judge").path = PathRole::input;
+    list.add("data", data_, "pairs that it has not seen").path = PathRole::input;
+    list.add("copy", copy_, "judge the trivial answer instead of a model: the input itself");
+    list.add("hypotheses", hypotheses_, "judge texts instead of a model: a file with one a line").path = PathRole::input;
+    list.add("references", references_, "the right answers to hypotheses, one a line").path = PathRole::input;
+    list.add("metrics", metrics_, "for hypotheses: what to compute (bleu, rouge)");
+    list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
+    list.add("outputs", outputs_, "file for every pair's texts and counts, one JSON object a line").path = PathRole::output;
+    options_.visit(list);
+    compute_.visit(list);
+  }
+
+  Json run() override {
+    Json figures;
+    Evaluation evaluation;
+    if (!hypotheses_.empty()) {
+      if (references_.empty()) throw Error({.where = "references", .found = "nothing", .expected = "a file beside hypotheses", .advice = ""});
+      evaluation = evaluate_texts(hypotheses_, references_, options_);
+    } else {
+      if (data_.empty() || (model_.empty() && !copy_))
+        throw Error({.where = "evaluate", .found = data_.empty() ? "no data" : "no model",
+                     .expected = "model (or --copy) and data, or hypotheses and references", .advice = ""});
+      evaluation = judge();
+    }
+    figures = evaluation.to_json();
+    if (!hypotheses_.empty())
+      for (const char* metric : {"bleu", "rouge"})
+        if (std::find(metrics_.begin(), metrics_.end(), metric) == metrics_.end()) drop_metric(figures, metric);
+    figures["machine"] = machine().to_json();
+    if (!model_.empty()) {
+      figures["parameters"] = parameter_count(ModelFolder(model_).config());
+      figures["file_bytes"] = weight_bytes(model_);
+      figures["compute"] = compute_.describe();
+    }
+    write_result(json_, figures);
+    if (!outputs_.empty()) write_outputs(outputs_, evaluation);
+    log_info("{}", summary(evaluation));
+    return figures;
+  }
+
+ private:
+  Evaluation judge() {
+    const auto records = open_records(data_);
+    if (copy_) return evaluate_copy(*records, options_);
+    const OpenedModel opened = open_model(model_, compute_);
+    if (!opened.chat_template)
+      throw Error({.where = model_, .found = "no chat template", .expected = "chat_template.jinja",
+                   .advice = "Pairs are asked in the model's own prompt format."});
+    Progress bar("judging", 0, "answers");
+    return evaluate_model(*opened.model, *opened.tokenizer, *opened.chat_template, *records, options_);
+  }
+
+  static void drop_metric(Json& figures, const std::string& prefix) {
+    std::vector<std::string> drop;
+    for (const auto& [key, value] : figures.items())
+      if (key.rfind(prefix, 0) == 0) drop.push_back(key);
+    for (const std::string& key : drop) figures.erase(key);
+  }
+
+  static std::string summary(const Evaluation& e) {
+    std::string text = fmt::format("{} pairs: BLEU-4 {:.2f} [{:.2f}, {:.2f}], ROUGE-L {:.4f}", e.pairs.size(), e.bleu4,
+                                   e.bleu4_interval.low, e.bleu4_interval.high, e.rouge_l);
+    if (e.nats_per_char > 0) text += fmt::format(", {:.4f} nats per character, {:.4f} per token", e.nats_per_char, e.nats_per_token);
+    if (e.tokens_per_second > 0) text += fmt::format(", {:.0f} tokens/s", e.tokens_per_second);
+    return text;
+  }
+
+  std::string model_, data_, hypotheses_, references_, json_, outputs_;
+  std::vector<std::string> metrics_ = {"bleu", "rouge"};
+  bool copy_ = false;
+  EvaluateOptions options_;
+  ComputeOptions compute_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_evaluate() { return std::make_unique<Evaluate>(); }
+
+}  // namespace retort

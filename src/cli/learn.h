@@ -1,0 +1,35 @@
+// What `train` and `distill` share: a student, its data, an objective, a run folder.
+#pragma once
+
+#include <string>
+
+#include "cli/compute.h"
+#include "cli/verb.h"
+#include "data/dataset.h"
+#include "training/trainer.h"
+
+namespace retort {
+
+struct LearnOptions {
+  std::string model;      // the folder to start from
+  Json config;            // or the config.json of a new model with random weights
+  std::string tokenizer;  // its tokenizer's folder
+  std::string teacher;    // distillation only
+  std::string out;
+  bool overwrite = false;
+  std::string save_dtype = "auto";
+  std::int64_t tokens_if_slow = 0;
+  Json terms;
+  double alpha = 0.9, temperature = 1;
+  DatasetOptions data;
+  TrainerOptions trainer;
+  ComputeOptions compute;
+
+  void visit(OptionList& list, bool distill);
+};
+
+// Trains and writes out/model, out/metrics.jsonl, TensorBoard events, out/log.txt and out/train.json; goes on after a kill.
+// Returns the figures in train.json.
+Json learn(const LearnOptions& options, bool distill);
+
+}  // namespace retort

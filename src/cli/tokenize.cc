@@ -1,0 +1,158 @@
+// retort tokenize encode | decode | train.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "cli/registry.h"
+#include "data/record_source.h"
+#include "data/tokenizer.h"
+#include "data/tokenizers/bpe_trainer.h"
+
+namespace retort {
+namespace {
+
+// Lines of a file or of standard input; a final newline ends the last line and adds none.
+class Lines {
+ public:
+  explicit Lines(const std::string& path) : path_(path) {
+    if (path == "-") return;
+    file_.open(path, std::ios::binary);
+    if (!file_) throw Error({.where = path, .found = "no readable file", .expected = "", .advice = ""});
+  }
+  bool next(std::string& line) { return static_cast<bool>(std::getline(path_ == "-" ? std::cin : file_, line)); }
+
+ private:
+  std::string path_;
+  std::ifstream file_;
+};
+
+class Encode : public Verb {
+ public:
+  void visit(OptionList& list) override {
+    Option& tokenizer = list.add("tokenizer", tokenizer_, "folder of the tokenizer");
+    tokenizer.required = true;
+    tokenizer.path = PathRole::input;
+    Option& file = list.add("file", file_, "texts, one a line ('-': standard input)");
+    file.required = true;
+    file.path = PathRole::input;
+    list.add("add_special_tokens", options_.add_special_tokens, "with what the post-processor adds (BOS)");
+    list.add("parse_added_tokens", options_.parse_added_tokens, "text that spells an added token becomes that token");
+  }
+  Json run() override {
+    const auto tokenizer = open_tokenizer(tokenizer_);
+    Lines lines(file_);
+    for (std::string line; lines.next(line);)
+      std::printf("[%s]\n", fmt::format("{}", fmt::join(tokenizer->encode(line, options_), ", ")).c_str());
+    return nullptr;
+  }
+
+ private:
+  std::string tokenizer_, file_;
+  EncodeOptions options_;
+};
+
+class Decode : public Verb {
+ public:
+  void visit(OptionList& list) override {
+    Option& tokenizer = list.add("tokenizer", tokenizer_, "folder of the tokenizer");
+    tokenizer.required = true;
+    tokenizer.path = PathRole::input;
+    Option& file = list.add("file", file_, "JSON arrays of ids, one a line ('-': standard input)");
+    file.required = true;
+    file.path = PathRole::input;
+    list.add("skip_special", skip_special_, "leave special tokens out");
+  }
+  Json run() override {
+    const auto tokenizer = open_tokenizer(tokenizer_);
+    Lines lines(file_);
+    std::int64_t number = 0;
+    for (std::string line; lines.next(line);) {
+      const std::string where = fmt::format("{} line {}", file_, ++number);
+      std::vector<TokenId> ids;
+      const Json object = {{"ids", parse_json(line, where)}};
+      for (const std::int64_t id : json_get<std::vector<std::int64_t>>(object, "ids", where)) {
+        if (id < 0 || id >= tokenizer->vocab_size())
+          throw Error({.where = where, .found = std::to_string(id), .expected = fmt::format("ids below {}", tokenizer->vocab_size()), .advice = ""});
+        ids.push_back(static_cast<TokenId>(id));
+      }
+      std::printf("%s\n", tokenizer->decode(ids, skip_special_).c_str());
+    }
+    return nullptr;
+  }
+
+ private:
+  std::string tokenizer_, file_;
+  bool skip_special_ = false;
+};
+
+class Train : public Verb {
+ public:
+  void visit(OptionList& list) override {
+    Option& data = list.add("data", data_, "files of pairs, dialogues or text");
+    data.required = true;
+    data.path = PathRole::input;
+    Option& out = list.add("out", out_, "folder to write");
+    out.required = true;
+    out.path = PathRole::output;
+    list.add("limit", limit_, "records to read, 0 = all");
+    list.add("chat_template", chat_template_, "file with the prompt format (Jinja); default: ChatML").path = PathRole::input;
+    list.add("eos_token", eos_token_, "the special token that ends an answer");
+    list.add("max_length", max_length_, "model_max_length in tokenizer_config.json");
+    options_.visit(list);
+  }
+
+  Json run() override {
+    AtomicFolder target(out_);
+    Progress bar("reading", 0, "records");
+    std::uint64_t records = 0;
+    std::size_t file = 0;
+    std::unique_ptr<RecordSource> source;
+    std::vector<std::string> texts;  // of the record at hand, handed out one by one
+    const auto next_text = [&]() -> std::optional<std::string> {
+      while (texts.empty()) {
+        if (limit_ > 0 && records >= static_cast<std::uint64_t>(limit_)) return std::nullopt;
+        if (!source) {
+          if (file == data_.size()) return std::nullopt;
+          source = open_records(data_[file++]);
+        }
+        std::optional<Record> record = source->next();
+        if (!record) {
+          source.reset();
+          continue;
+        }
+        bar.update(++records);
+        for (Message& message : record->messages) texts.push_back(std::move(message.content));
+        if (!record->text.empty()) texts.push_back(std::move(record->text));
+      }
+      std::string text = std::move(texts.back());
+      texts.pop_back();
+      return text;
+    };
+    const Json tokenizer = train_bpe(next_text, options_);
+    write_tokenizer(target.path(), tokenizer, {{"eos_token", eos_token_}, {"model_max_length", max_length_}});
+    write_file_atomically(target.path() / "chat_template.jinja", chat_template_.empty() ? kChatMLTemplate : read_file(chat_template_));
+    target.commit();
+    log_info("{} records, {} tokens: {}", records, open_tokenizer(out_)->vocab_size(), out_);
+    return {{"records", records}, {"vocab_size", open_tokenizer(out_)->vocab_size()}};
+  }
+
+ private:
+  std::vector<std::string> data_;
+  std::string out_, chat_template_, eos_token_ = "<|im_end|>";
+  std::int64_t limit_ = 0, max_length_ = 4096;
+  BpeTrainerOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_tokenize_encode() { return std::make_unique<Encode>(); }
+std::unique_ptr<Verb> make_tokenize_decode() { return std::make_unique<Decode>(); }
+std::unique_ptr<Verb> make_tokenize_train() { return std::make_unique<Train>(); }
+
+}  // namespace retort
