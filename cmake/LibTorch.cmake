@@ -1,6 +1,6 @@
 # LibTorch out of the torch wheel in a Python environment: RETORT_PYTHON names its interpreter (default: .venv of the
 # checkout). The wheel's own TorchConfig.cmake fails when the wheel is the CUDA build and the machine has no CUDA toolkit, so
-# the libraries are named here directly. Gives the target retort_libtorch and RETORT_CUDA (the wheel has CUDA libraries).
+# the libraries are named here directly. Gives the target retort_libtorch and RETORT_CUDA.
 set(RETORT_PYTHON "${PROJECT_SOURCE_DIR}/.venv/bin/python" CACHE FILEPATH "interpreter of the environment that holds torch")
 execute_process(
   COMMAND ${RETORT_PYTHON} -c "import importlib.util as u; print(list(u.find_spec('torch').submodule_search_locations)[0])"
@@ -26,9 +26,13 @@ endif()
 target_compile_options(retort_libtorch INTERFACE -fopenmp)
 target_link_options(retort_libtorch INTERFACE -Wl,--no-as-needed)
 
+# Linked only where every CUDA library that it needs can be loaded: a CUDA wheel on a machine without a GPU runs on the CPU.
 set(RETORT_CUDA OFF)
 if(EXISTS ${torch_dir}/lib/libtorch_cuda.so)
-  set(RETORT_CUDA ON)
-  target_link_libraries(retort_libtorch INTERFACE ${torch_dir}/lib/libtorch_cuda.so ${torch_dir}/lib/libc10_cuda.so)
+  execute_process(COMMAND ldd ${torch_dir}/lib/libtorch_cuda.so OUTPUT_VARIABLE needs ERROR_QUIET)
+  if(NOT needs MATCHES "not found")
+    set(RETORT_CUDA ON)
+    target_link_libraries(retort_libtorch INTERFACE ${torch_dir}/lib/libtorch_cuda.so ${torch_dir}/lib/libc10_cuda.so)
+  endif()
 endif()
-message(STATUS "LibTorch: ${torch_dir} (CUDA libraries: ${RETORT_CUDA})")
+message(STATUS "LibTorch: ${torch_dir} (CUDA: ${RETORT_CUDA})")

@@ -62,6 +62,15 @@ class Report : public Verb {
     return arguments;
   }
 
+  std::vector<std::string> inputs() const override {
+    std::vector<std::string> paths;
+    for (const Json& row : rows_)
+      for (const char* extension : {".json", ".jsonl"}) paths.push_back(row.value("evaluation", "") + extension);
+    for (const Json& curve : curves_) paths.push_back(curve.value("metrics", ""));
+    for (const Json& stage : stages_) paths.push_back(stage.get<std::string>());
+    return paths;
+  }
+
   Json run() override {
     if (run_.empty()) throw Error({.where = "retort report", .found = "no run folder", .expected = "one", .advice = ""});
     const fs::path folder = run_;

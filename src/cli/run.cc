@@ -25,9 +25,11 @@ std::vector<std::string> paths(const OptionList& list, PathRole role) {
   return found;
 }
 
-std::string stage_hash(const Stage& stage, const OptionList& list) {
+std::string stage_hash(const Stage& stage, const Verb& verb, const OptionList& list) {
   std::string text = std::string(stage.verb->name) + "\n" + list.to_json().dump();
-  for (const std::string& path : paths(list, PathRole::input))
+  std::vector<std::string> inputs = paths(list, PathRole::input);
+  for (std::string& path : verb.inputs()) inputs.push_back(std::move(path));
+  for (const std::string& path : inputs)
     if (fs::exists(path)) text += "\n" + hash_path(path);
   return hash_text(text);
 }
@@ -73,7 +75,7 @@ class Run : public Verb {
     OptionList list;
     verb->visit(list);
     list.assign(stage.options, stage.name);
-    const std::string hash = stage_hash(stage, list);
+    const std::string hash = stage_hash(stage, *verb, list);
     if (finished(record, hash, list)) {
       log_info("done before, nothing has changed");
       return read_json(record).at("result");

@@ -18,6 +18,8 @@ class Verb {
   virtual void visit(OptionList& list) = 0;
   // Words of the command line that belong to no option (`retort run RECIPE --distill.steps=100`); returns those it has no use for.
   virtual std::vector<std::string> take_arguments(std::vector<std::string> arguments) { return arguments; }
+  // Paths inside structured options, whose contents belong to a stage's hash as those of PathRole::input do.
+  virtual std::vector<std::string> inputs() const { return {}; }
   // Does the work. The figures returned are kept in the stage's record and shown in reports; null when there are none.
   virtual Json run() = 0;
 };
