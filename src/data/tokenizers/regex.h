@@ -1,0 +1,30 @@
+// A compiled pattern of a tokenizer.json. The library it comes from matches with Oniguruma; PCRE2 in Unicode mode means the
+// same once \s is spelled out (PCRE2 counts U+180E as a space, Unicode no longer does).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace retort {
+
+class Regex {
+ public:
+  // Throws Error naming `where` and the offset of what cannot be compiled.
+  Regex(std::string pattern, const std::string& where);
+  ~Regex();
+  Regex(Regex&&) noexcept;
+
+  // The next match at or after `from`: [begin, end), or false. Safe in several threads. `text` must be valid UTF-8.
+  bool find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
+
+  // A pattern that matches this text literally.
+  static std::string escape(std::string_view literal);
+
+ private:
+  struct Code;
+  std::unique_ptr<Code> code_;
+};
+
+}  // namespace retort
