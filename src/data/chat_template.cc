@@ -297,7 +297,7 @@ std::string ChatTemplate::render(std::span<const Message> messages, bool add_gen
 
 std::string ChatTemplate::render(const Json& messages, bool add_generation_prompt, const Json& variables) const {
   Scope scope;
-  for (const Json* group : {&program_->special_tokens, &variables})
+  for (const Json* group : {static_cast<const Json*>(&program_->special_tokens), &variables})
     for (const auto& [name, value] : group->items()) scope.variables.emplace_back(name, value);
   scope.variables.emplace_back("messages", messages);
   scope.variables.emplace_back("add_generation_prompt", add_generation_prompt);
