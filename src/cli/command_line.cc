@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -55,7 +56,7 @@ Json value_from_text(const Option& option, const std::string& text) {
   return list;
 }
 
-void bind(CLI::App& app, const OptionList& list, Json& given) {
+void add_options(CLI::App& app, const OptionList& list, Json& given) {
   for (const Option& option : list.options()) {
     std::string help = option.help;
     for (std::size_t i = 0; i < option.choices.size(); ++i)
@@ -128,7 +129,7 @@ std::vector<Entry> add_verbs(CLI::App& app) {
     entry.app = parent->add_subcommand(name, std::string(row.summary));
     if (!row.example.empty()) entry.app->footer("Example:\n  " + std::string(row.example));
     entry.app->allow_extras();
-    bind(*entry.app, entry.options, entry.given);
+    add_options(*entry.app, entry.options, entry.given);
   }
   return entries;
 }

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "architecture/model_folder.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/machine.h"
@@ -59,6 +62,7 @@ class Evaluate : public Verb {
       figures["compute"] = compute_.describe();
     }
     write_result(json_, figures);
+    options_.progress = {};
     if (!outputs_.empty()) write_outputs(outputs_, evaluation);
     log_info("{}", summary(evaluation));
     return figures;
@@ -72,7 +76,17 @@ class Evaluate : public Verb {
     if (!opened.chat_template)
       throw Error({.where = model_, .found = "no chat template", .expected = "chat_template.jinja",
                    .advice = "Pairs are asked in the model's own prompt format."});
-    Progress bar("judging", 0, "answers");
+    std::unique_ptr<Progress> bar;
+    EvaluatePhase shown = EvaluatePhase::likelihood;
+    options_.progress = [&](EvaluatePhase phase, std::int64_t done, std::int64_t total) {
+      if (!bar || phase != shown) {
+        const char* label = phase == EvaluatePhase::likelihood ? "likelihood" : phase == EvaluatePhase::generation ? "answers" : "latency";
+        bar.reset();
+        bar = std::make_unique<Progress>(label, static_cast<std::uint64_t>(total), "pairs");
+        shown = phase;
+      }
+      bar->update(static_cast<std::uint64_t>(done));
+    };
     return evaluate_model(*opened.model, *opened.tokenizer, *opened.chat_template, *records, options_);
   }
 

@@ -178,7 +178,7 @@ class ModelJudge {
 void EvaluateOptions::visit(OptionList& list) {
   list.add("limit", limit, "judge at most this many pairs; 0 = all");
   list.add("max_tokens", max_tokens, "longest answer, in tokens");
-  list.add("batch_size", batch_size, "prompts generated together").affects_result = false;
+  list.add("batch_size", batch_size, "prompts generated together");
   list.add("latency_samples", latency_samples,
            "answers generated one at a time to measure latency; 0 = none");
   list.add("bleu_tokenize", bleu_tokenize, "how BLEU splits words").choices = bleu_tokenizers();
