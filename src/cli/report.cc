@@ -12,6 +12,7 @@
 #include "base/machine.h"
 #include "cli/registry.h"
 #include "evaluate/evaluate.h"
+#include "report/table.h"
 
 namespace retort {
 namespace fs = std::filesystem;
@@ -78,7 +79,7 @@ class Report : public Verb {
       throw Error({.where = (folder / "report.json").string(), .found = "no such file", .expected = "a run with a report stage", .advice = ""});
     const Json report = read_json(folder / "report.json");
     write_file_atomically(folder / "report.html", render_report(report, language_));
-    std::printf("\n%s\n", format_table(report.at("table")).c_str());
+    std::printf("\n%s\n", render_table(report.at("table")).c_str());
     for (const Json& comparison : report.value("comparisons", Json::array())) std::printf("%s\n", comparison.at("text").get<std::string>().c_str());
     for (const Json& note : report.value("notes", Json::array())) std::printf("%s\n", note.get<std::string>().c_str());
     std::printf("Report: %s\n", (folder / "report.html").string().c_str());

@@ -1,5 +1,5 @@
 // retort tokenize encode | decode | train.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <fstream>
