@@ -47,11 +47,22 @@ std::string run_fingerprint(const LearnOptions& options, bool distill) {
   return hash_text(text + options.compute.describe().at("precision").dump());
 }
 
+// The token that tokenizer_config.json says ends an answer.
+std::optional<TokenId> end_token(const fs::path& folder, const Tokenizer& tokenizer) {
+  const fs::path file = folder / "tokenizer_config.json";
+  if (!fs::exists(file)) return std::nullopt;
+  const Json name = read_json(file).value("eos_token", Json());
+  if (name.is_string()) return tokenizer.token_id(name.get<std::string>());
+  return name.is_object() ? tokenizer.token_id(name.value("content", "")) : std::nullopt;
+}
+
 CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer) {
   const at::Device device = options.compute.torch_device();
   if (!options.model.empty()) return CausalLM(ModelFolder(options.model), device, options.compute.dtype());
   Json config = options.config;
   if (!config.contains("vocab_size")) config["vocab_size"] = tokenizer.vocab_size();
+  if (!config.contains("eos_token_id"))
+    if (const auto end = end_token(options.tokenizer, tokenizer)) config["eos_token_id"] = *end;
   const std::string where = "config";
   ModelConfig parsed = find_family(json_get<std::string>(config, "model_type", where), where).parse(config, where);
   check_config(parsed, where);
