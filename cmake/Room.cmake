@@ -8,7 +8,8 @@ add_library(retort_flags INTERFACE)
 target_compile_options(retort_flags INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter)
 # Warnings of g++ 12 and 13 that are wrong about std::string, fmt and nlohmann's iterators (GCC bugs 105651, 105562).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
-  target_compile_options(retort_flags INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow)
+  target_compile_options(retort_flags INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow
+                         -Wno-dangling-reference)
 endif()
 target_compile_definitions(retort_flags INTERFACE FMT_HEADER_ONLY RETORT_VERSION="${PROJECT_VERSION}")
 if(RETORT_SANITIZE)
