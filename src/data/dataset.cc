@@ -78,12 +78,12 @@ class Encoder {
         for (std::size_t i = begin; i < std::min(begin + kStride, block_.size()); ++i)
           results[i] = encode(block_[i]);
     };
-    std::vector<std::thread> threads;
+    std::vector<std::jthread> threads;
     const std::size_t useful = std::min<std::size_t>(static_cast<std::size_t>(std::max(machine().threads, 1)),
                                                      (block_.size() + kStride - 1) / kStride);
     for (std::size_t t = 1; t < useful; ++t) threads.emplace_back(work);
     work();
-    for (std::thread& thread : threads) thread.join();
+    threads.clear();  // joins
     for (std::size_t i = 0; i < block_.size(); ++i) store(block_[i], results[i]);
     block_.clear();
   }

@@ -20,6 +20,7 @@ constexpr PairLayout kPairLayouts[] = {
     {"question", "response", "", ""},    {"query", "response", "", ""},
     {"ask", "answer", "", ""},           {"source", "target", "", ""},
     {"input", "output", "", ""},         {"input", "target", "", ""},
+    {"content", "label", "", ""},        {"original_text", "ans", "", ""},
 };
 
 struct RoleName {

@@ -46,11 +46,13 @@ class RecordReader : public RecordSource {
   [[noreturn]] void throw_useless() const {
     if (skipped_.count == 0)
       throw Error({.where = path_.string(), .found = "an empty file", .expected = "records", .advice = ""});
-    throw Error({.where = path_.string(),
-                 .found = fmt::format("no usable {} among {} ({})", units_->unit_name(), skipped_.count,
-                                      skipped_.first[0]),
-                 .expected = "records of the kind that its name says",
-                 .advice = "See docs/data.md for the layouts that are read"});
+    throw Error(
+        {.where = path_.string(),
+         .found = fmt::format("no usable {} among {} ({})", units_->unit_name(), skipped_.count,
+                              skipped_.first[0]),
+         .expected = fmt::format("{} records", path_.extension() == ".zst" ? path_.stem().extension().string()
+                                                                           : path_.extension().string()),
+         .advice = "See docs/data.md for the layouts that are read"});
   }
 
   std::filesystem::path path_;
