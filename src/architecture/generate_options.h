@@ -19,7 +19,7 @@ struct GenerateOptions {
   double min_p = 0;               // tokens below min_p × the likeliest's probability are dropped
   double repetition_penalty = 1;  // on tokens of prompt and answer (Keskar et al. 2019, as Hugging Face)
   std::int64_t seed = 0;
-  std::vector<TokenId> end_tokens;  // beside the model's own
+  std::vector<TokenId> end_tokens = {};  // beside the model's own
 
   void visit(OptionList& list);
   // Throws Error naming the first value that is out of range.

@@ -20,7 +20,7 @@ struct Sequence {
 struct ScoreOptions {
   bool entropy = false;   // of the whole next-token distribution, in nats
   int top_k = 0;          // the k likeliest tokens at each position
-  std::vector<int> attention_layers;  // layers whose attention maps are wanted
+  std::vector<int> attention_layers = {};  // layers whose attention maps are wanted
 };
 
 struct TokenLogprob {
