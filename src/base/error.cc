@@ -21,8 +21,9 @@ Error::Error(ErrorParts parts, ErrorKind kind)
     : std::runtime_error(format_message(parts)), parts_(std::move(parts)), kind_(kind) {}
 
 void throw_system_error(std::string where, std::string advice) {
-  throw Error({.where = std::move(where), .found = std::strerror(errno), .expected = "", .advice = std::move(advice)},
-              ErrorKind::failure);
+  throw Error(
+      {.where = std::move(where), .found = std::strerror(errno), .expected = "", .advice = std::move(advice)},
+      ErrorKind::failure);
 }
 
 }  // namespace retort

@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@ Descriptor open_for_reading(const fs::path& path) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.value < 0) {
     if (errno == ENOENT)
-      throw Error({.where = path.string(), .found = "no such file", .expected = "", .advice = "Check the path."});
+      throw Error(
+          {.where = path.string(), .found = "no such file", .expected = "", .advice = "Check the path."});
     throw_system_error(path.string());
   }
   struct stat status {};
@@ -49,6 +51,14 @@ fs::path temporary_beside(const fs::path& path) {
 }
 
 }  // namespace
+
+void remove_tree(const fs::path& path) {
+  constexpr int kOpenFolders = 16;
+  ::nftw(
+      path.c_str(),
+      [](const char* entry, const struct stat*, int, struct FTW*) { return ::remove(entry), 0; },
+      kOpenFolders, FTW_DEPTH | FTW_PHYS);
+}
 
 std::string read_file(const fs::path& path) {
   const Descriptor file = open_for_reading(path);
@@ -105,20 +115,21 @@ AtomicFolder::AtomicFolder(fs::path path, bool replace)
     : path_(std::move(path)), temporary_(temporary_beside(path_)), replace_(replace) {
   if (!path_.has_filename()) path_ = path_.parent_path();  // "dir/" names the same folder
   if (!replace && fs::exists(path_) && !(fs::is_directory(path_) && fs::is_empty(path_)))
-    throw Error({.where = path_.string(), .found = "an existing file or folder", .expected = "a new path",
+    throw Error({.where = path_.string(),
+                 .found = "an existing file or folder",
+                 .expected = "a new path",
                  .advice = "Choose another one, or delete it first."});
-  std::error_code ignored;
-  fs::remove_all(temporary_, ignored);  // left by a killed process with the same id
+  remove_tree(temporary_);  // left by a killed process with the same id
   std::error_code code;
   fs::create_directories(temporary_, code);
   if (code)
-    throw Error({.where = temporary_.string(), .found = code.message(), .expected = "", .advice = kDiskAdvice},
-                ErrorKind::failure);
+    throw Error(
+        {.where = temporary_.string(), .found = code.message(), .expected = "", .advice = kDiskAdvice},
+        ErrorKind::failure);
 }
 
 AtomicFolder::~AtomicFolder() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(temporary_, ignored);
+  if (!committed_) remove_tree(temporary_);
 }
 
 void AtomicFolder::commit() {
@@ -141,8 +152,7 @@ void AtomicFolder::commit() {
   fs::rename(temporary_, path_);
   committed_ = true;
   sync_folder(path_.parent_path());
-  std::error_code ignored;
-  if (!old.empty()) fs::remove_all(old, ignored);
+  if (!old.empty()) remove_tree(old);
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
@@ -161,7 +171,9 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);

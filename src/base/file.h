@@ -10,6 +10,10 @@
 
 namespace retort {
 
+// Deletes a file or a folder with all that is in it; nothing there is no error, and what cannot be deleted stays. Instead of
+// std::filesystem::remove_all, whose symbols some LibTorch builds export from an older library: calling it then crashes.
+void remove_tree(const std::filesystem::path& path);
+
 // Throws Error when the file is missing, unreadable or a folder.
 std::string read_file(const std::filesystem::path& path);
 // Writes path + ".tmp<pid>", fsyncs, renames. Throws on a full disk; the old file, if any, is then untouched.

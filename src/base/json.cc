@@ -11,21 +11,26 @@ namespace {
 
 constexpr int kMaxDepth = 256;
 
-// nlohmann recurses once per level only when it destroys or dumps; the limit keeps hostile nesting off the stack.
+// nlohmann recurses once per level only when it destroys or dumps; the limit keeps hostile nesting off the
+// stack.
 void check_depth(std::string_view text, const std::string& where) {
   int depth = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
       if (++depth > kMaxDepth)
-        throw Error({.where = where, .found = "JSON nested deeper than " + std::to_string(kMaxDepth) + " levels",
-                     .expected = "", .advice = ""});
+        throw Error({.where = where,
+                     .found = "JSON nested deeper than " + std::to_string(kMaxDepth) + " levels",
+                     .expected = "",
+                     .advice = ""});
     } else if (c == ']' || c == '}') {
       --depth;
     }
@@ -34,11 +39,16 @@ void check_depth(std::string_view text, const std::string& where) {
 
 template <class T>
 constexpr const char* type_name() {
-  if constexpr (std::is_same_v<T, bool>) return "true or false";
-  else if constexpr (std::is_integral_v<T>) return "a whole number";
-  else if constexpr (std::is_floating_point_v<T>) return "a number";
-  else if constexpr (std::is_same_v<T, std::string>) return "a string";
-  else return "a list";
+  if constexpr (std::is_same_v<T, bool>)
+    return "true or false";
+  else if constexpr (std::is_integral_v<T>)
+    return "a whole number";
+  else if constexpr (std::is_floating_point_v<T>)
+    return "a number";
+  else if constexpr (std::is_same_v<T, std::string>)
+    return "a string";
+  else
+    return "a list";
 }
 
 std::string shorten(std::string text) {
@@ -55,7 +65,8 @@ bool fits(const Json& value) {
     if (value.is_number_integer()) return true;
     if (!value.is_number_float()) return false;
     const double number = value.template get<double>();
-    return number >= -9e15 && number <= 9e15 && number == static_cast<double>(static_cast<std::int64_t>(number));
+    return number >= -9e15 && number <= 9e15 &&
+           number == static_cast<double>(static_cast<std::int64_t>(number));
   } else if constexpr (std::is_floating_point_v<T>) {
     return value.is_number();
   } else if constexpr (std::is_same_v<T, std::string>) {
@@ -71,8 +82,10 @@ bool fits(const Json& value) {
 template <class T>
 T convert(const Json& value, const std::string& key, const std::string& where) {
   if (!fits<T>(value))
-    throw Error({.where = where + ": " + key, .found = shorten(value.dump(-1, ' ', false, Json::error_handler_t::replace)),
-                 .expected = type_name<T>(), .advice = ""});
+    throw Error({.where = where + ": " + key,
+                 .found = shorten(value.dump(-1, ' ', false, Json::error_handler_t::replace)),
+                 .expected = type_name<T>(),
+                 .advice = ""});
   return value.template get<T>();
 }
 
@@ -83,8 +96,10 @@ Json parse_json(std::string_view text, const std::string& where) {
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
-    throw Error({.where = where, .found = "JSON that cannot be parsed at byte " + std::to_string(error.byte),
-                 .expected = "", .advice = ""});
+    throw Error({.where = where,
+                 .found = "JSON that cannot be parsed at byte " + std::to_string(error.byte),
+                 .expected = "",
+                 .advice = ""});
   }
 }
 
@@ -107,7 +122,7 @@ T json_get_or(const Json& value, const std::string& key, T fallback, const std::
   return convert<T>(value.at(key), key, where);
 }
 
-#define RETORT_JSON_TYPE(T)                                                        \
+#define RETORT_JSON_TYPE(T)                                                    \
   template T json_get<T>(const Json&, const std::string&, const std::string&); \
   template T json_get_or<T>(const Json&, const std::string&, T, const std::string&);
 RETORT_JSON_TYPE(bool)

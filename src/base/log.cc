@@ -26,9 +26,12 @@ Loggers& loggers() {
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return spdlog::level::debug;
-    case LogLevel::info: return spdlog::level::info;
-    default: return spdlog::level::warn;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    default:
+      return spdlog::level::warn;
   }
 }
 
@@ -50,11 +53,13 @@ void set_log_file(const std::filesystem::path& path) {
   state.file.reset();
   if (path.empty()) return;
   try {
-    state.file = std::make_shared<spdlog::logger>("file", std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string()));
+    state.file = std::make_shared<spdlog::logger>(
+        "file", std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string()));
     state.file->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
     state.file->flush_on(spdlog::level::info);
   } catch (const spdlog::spdlog_ex& error) {
-    throw Error({.where = path.string(), .found = error.what(), .expected = "", .advice = ""}, ErrorKind::failure);
+    throw Error({.where = path.string(), .found = error.what(), .expected = "", .advice = ""},
+                ErrorKind::failure);
   }
 }
 

@@ -31,7 +31,8 @@ int usable_threads() {
   // A container's quota (cgroup v2): "max 100000" or "200000 100000".
   std::ifstream quota_file("/sys/fs/cgroup/cpu.max");
   double quota = 0, period = 0;
-  if (quota_file >> quota >> period && period > 0) threads = std::min(threads, std::max(1, static_cast<int>(quota / period + 0.5)));
+  if (quota_file >> quota >> period && period > 0)
+    threads = std::min(threads, std::max(1, static_cast<int>(quota / period + 0.5)));
   return std::max(1, threads);
 }
 
@@ -42,20 +43,25 @@ Machine detect() {
   std::string flags;
   for (std::string line; std::getline(cpuinfo, line);) {
     if (m.cpu.empty() && line.rfind("model name", 0) == 0) m.cpu = value_after_colon(line);
-    if (flags.empty() && (line.rfind("flags", 0) == 0 || line.rfind("Features", 0) == 0)) flags = value_after_colon(line);
+    if (flags.empty() && (line.rfind("flags", 0) == 0 || line.rfind("Features", 0) == 0))
+      flags = value_after_colon(line);
   }
   if (m.cpu.empty()) m.cpu = "unknown CPU";
-  constexpr const char* kOfInterest[] = {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16",
-                                         "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve"};
+  constexpr const char* kOfInterest[] = {
+      "avx2",     "fma",      "f16c",     "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16",
+      "amx_tile", "amx_int8", "amx_bf16", "asimd",    "asimddp", "i8mm",     "bf16",        "sve"};
   std::istringstream words(flags);
   for (std::string word; words >> word;)
-    if (std::find(std::begin(kOfInterest), std::end(kOfInterest), word) != std::end(kOfInterest)) m.instructions.push_back(word);
-  m.memory_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    if (std::find(std::begin(kOfInterest), std::end(kOfInterest), word) != std::end(kOfInterest))
+      m.instructions.push_back(word);
+  m.memory_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                   static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   std::ifstream release("/etc/os-release");
   for (std::string line; std::getline(release, line);)
     if (line.rfind("PRETTY_NAME=\"", 0) == 0) m.system = line.substr(13, line.size() - 14);
   utsname name{};
-  if (::uname(&name) == 0) m.system += (m.system.empty() ? "" : ", ") + std::string(name.sysname) + " " + name.release;
+  if (::uname(&name) == 0)
+    m.system += (m.system.empty() ? "" : ", ") + std::string(name.sysname) + " " + name.release;
   return m;
 }
 
@@ -66,7 +72,11 @@ bool Machine::has(const std::string& instruction) const {
 }
 
 Json Machine::to_json() const {
-  return {{"cpu", cpu}, {"threads", threads}, {"instructions", instructions}, {"memory_bytes", memory_bytes}, {"system", system}};
+  return {{"cpu", cpu},
+          {"threads", threads},
+          {"instructions", instructions},
+          {"memory_bytes", memory_bytes},
+          {"system", system}};
 }
 
 const Machine& machine() {

@@ -41,10 +41,14 @@ void assign_one(const Option& option, const Json& values, const std::string& whe
                    const Json& value = values.at(key);
                    *field = value.is_number() ? value.dump() : json_get<std::string>(values, key, where);
                  },
-                 [&](std::vector<std::int64_t>* field) { *field = json_get<std::vector<std::int64_t>>(values, key, where); },
+                 [&](std::vector<std::int64_t>* field) {
+                   *field = json_get<std::vector<std::int64_t>>(values, key, where);
+                 },
                  [&](std::vector<std::string>* field) {
-                   if (values.at(key).is_string()) *field = {values.at(key).get<std::string>()};
-                   else *field = json_get<std::vector<std::string>>(values, key, where);
+                   if (values.at(key).is_string())
+                     *field = {values.at(key).get<std::string>()};
+                   else
+                     *field = json_get<std::vector<std::string>>(values, key, where);
                  },
                  [&](Json* field) { *field = values.at(key); },
              },
@@ -55,13 +59,18 @@ void assign_one(const Option& option, const Json& values, const std::string& whe
 
 void OptionList::assign(const Json& values, const std::string& where) {
   if (values.is_null()) return;
-  if (!values.is_object()) throw Error({.where = where, .found = values.dump(), .expected = "keys with values", .advice = ""});
+  if (!values.is_object())
+    throw Error({.where = where, .found = values.dump(), .expected = "keys with values", .advice = ""});
   for (const auto& [key, value] : values.items()) {
-    const auto option = std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == key; });
+    const auto option =
+        std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == key; });
     if (option == options_.end()) {
       std::vector<std::string> names;
       for (const Option& o : options_) names.push_back(o.name);
-      throw Error({.where = where, .found = "unknown key '" + key + "'", .expected = "", .advice = suggest(key, names)});
+      throw Error({.where = where,
+                   .found = "unknown key '" + key + "'",
+                   .expected = "",
+                   .advice = suggest(key, names)});
     }
     assign_one(*option, values, where);
   }
@@ -69,7 +78,8 @@ void OptionList::assign(const Json& values, const std::string& where) {
 
 Json OptionList::to_json() const {
   Json result = Json::object();
-  for (const Option& option : options_) std::visit([&](const auto* field) { result[option.name] = *field; }, option.value);
+  for (const Option& option : options_)
+    std::visit([&](const auto* field) { result[option.name] = *field; }, option.value);
   return result;
 }
 
@@ -78,10 +88,13 @@ void OptionList::check(const std::string& where) const {
     const auto* text = std::get_if<std::string*>(&option.value);
     const auto* list = std::get_if<std::vector<std::string>*>(&option.value);
     if (option.required && ((text && (*text)->empty()) || (list && (*list)->empty())))
-      throw Error({.where = where + ": " + option.name, .found = "nothing", .expected = option.help, .advice = ""});
+      throw Error(
+          {.where = where + ": " + option.name, .found = "nothing", .expected = option.help, .advice = ""});
     if (text && !option.choices.empty() &&
         std::find(option.choices.begin(), option.choices.end(), **text) == option.choices.end())
-      throw Error({.where = where + ": " + option.name, .found = "'" + **text + "'", .expected = "",
+      throw Error({.where = where + ": " + option.name,
+                   .found = "'" + **text + "'",
+                   .expected = "",
                    .advice = suggest(**text, option.choices)});
   }
 }
@@ -97,7 +110,8 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 }
 
 std::string suggest(std::string_view name, const std::vector<std::string>& candidates) {
-  if (const std::string near = nearest_name(name, candidates); !near.empty()) return "Did you mean '" + near + "'?";
+  if (const std::string near = nearest_name(name, candidates); !near.empty())
+    return "Did you mean '" + near + "'?";
   std::string text = "There are:";
   for (const std::string& candidate : candidates) text += " " + candidate;
   return text;

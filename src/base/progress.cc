@@ -27,8 +27,14 @@ std::string count_text(double count) {
 }  // namespace
 
 Progress::Progress(std::string label, std::uint64_t total, std::string unit, std::uint64_t start)
-    : label_(std::move(label)), unit_(std::move(unit)), total_(total), start_(start), done_(start),
-      began_(std::chrono::steady_clock::now()), drawn_(began_), terminal_(::isatty(STDERR_FILENO) != 0) {}
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(total),
+      start_(start),
+      done_(start),
+      began_(std::chrono::steady_clock::now()),
+      drawn_(began_),
+      terminal_(::isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() { draw(true); }
 
@@ -57,8 +63,11 @@ void Progress::draw(bool last) {
     line += fmt::format("{} {}", count_text(done_), unit_);
   }
   line += fmt::format(" · {}/s", count_text(rate));
-  if (last) line += " · " + duration_text(elapsed);
-  else if (total_ > 0 && rate > 0) line += fmt::format(" · {} left", duration_text(static_cast<double>(total_ - std::min(done_, total_)) / rate));
+  if (last)
+    line += " · " + duration_text(elapsed);
+  else if (total_ > 0 && rate > 0)
+    line += fmt::format(" · {} left",
+                        duration_text(static_cast<double>(total_ - std::min(done_, total_)) / rate));
   if (!note_.empty()) line += " · " + note_;
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s%s", line.c_str(), last ? "\n" : "");

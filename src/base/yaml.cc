@@ -22,13 +22,16 @@ Json plain_scalar(const std::string& text) {
   std::int64_t whole = 0;
   if (const auto r = std::from_chars(begin, end, whole); r.ec == std::errc() && r.ptr == end) return whole;
   double number = 0;
-  const bool digits_first = std::isdigit(static_cast<unsigned char>(*begin)) || *begin == '-' || *begin == '.';
-  if (const auto r = std::from_chars(begin, end, number); digits_first && r.ec == std::errc() && r.ptr == end) return number;
+  const bool digits_first =
+      std::isdigit(static_cast<unsigned char>(*begin)) || *begin == '-' || *begin == '.';
+  if (const auto r = std::from_chars(begin, end, number); digits_first && r.ec == std::errc() && r.ptr == end)
+    return number;
   return text;
 }
 
 Json convert(const YAML::Node& node, const std::string& where, int depth) {
-  if (depth > kMaxDepth) throw Error({.where = where, .found = "YAML nested too deeply", .expected = "", .advice = ""});
+  if (depth > kMaxDepth)
+    throw Error({.where = where, .found = "YAML nested too deeply", .expected = "", .advice = ""});
   switch (node.Type()) {
     case YAML::NodeType::Scalar:
       return node.Tag() == "!" ? Json(node.Scalar()) : plain_scalar(node.Scalar());  // "!" marks quoted text
@@ -43,12 +46,15 @@ Json convert(const YAML::Node& node, const std::string& where, int depth) {
         const std::string key = item.first.Scalar();
         if (object.contains(key))
           throw Error({.where = where + ": line " + std::to_string(item.first.Mark().line + 1),
-                       .found = "the key '" + key + "' twice", .expected = "", .advice = ""});
+                       .found = "the key '" + key + "' twice",
+                       .expected = "",
+                       .advice = ""});
         object[key] = convert(item.second, where, depth + 1);
       }
       return object;
     }
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -60,7 +66,9 @@ Json parse_yaml(const std::string& text, const std::string& where) {
   } catch (const YAML::Exception& error) {
     throw Error({.where = where + ": line " + std::to_string(error.mark.line + 1) + ", column " +
                           std::to_string(error.mark.column + 1),
-                 .found = error.msg, .expected = "YAML", .advice = ""});
+                 .found = error.msg,
+                 .expected = "YAML",
+                 .advice = ""});
   }
 }
 

@@ -34,12 +34,14 @@ std::string default_text(const Option& option) {
   if (shown.is_number_float()) return fmt::format("{}", shown.get<double>());
   if (!shown.is_array()) return shown.dump();
   std::string text;
-  for (const Json& item : shown) text += (text.empty() ? "" : ",") + (item.is_string() ? item.get<std::string>() : item.dump());
+  for (const Json& item : shown)
+    text += (text.empty() ? "" : ",") + (item.is_string() ? item.get<std::string>() : item.dump());
   return text;
 }
 
 std::string type_text(const Option& option) {
-  if (std::holds_alternative<std::string*>(option.value)) return option.path == PathRole::none ? "TEXT" : "PATH";
+  if (std::holds_alternative<std::string*>(option.value))
+    return option.path == PathRole::none ? "TEXT" : "PATH";
   if (std::holds_alternative<double*>(option.value)) return "NUMBER";
   if (std::holds_alternative<std::int64_t*>(option.value)) return "COUNT";
   return is_list(option) ? "LIST" : "YAML";
@@ -63,8 +65,9 @@ void add_options(CLI::App& app, const OptionList& list, Json& given) {
       help += (i == 0 ? " (" : ", ") + option.choices[i] + (i + 1 == option.choices.size() ? ")" : "");
     const std::string flag = flag_name(option.name);
     if (std::holds_alternative<bool*>(option.value)) {
-      app.add_flag_function(flag + ",!--no-" + flag.substr(2),
-                            [&given, &option](std::int64_t count) { given[option.name] = count > 0; }, help);
+      app.add_flag_function(
+          flag + ",!--no-" + flag.substr(2),
+          [&given, &option](std::int64_t count) { given[option.name] = count > 0; }, help);
       continue;
     }
     // A list may be given as --data a,b or as --data a --data b.
@@ -136,7 +139,10 @@ std::vector<Entry> add_verbs(CLI::App& app) {
 
 [[noreturn]] void unknown_word(const std::string& word, const std::vector<std::string>& names) {
   const std::string bare = word.substr(0, word.find('='));
-  throw Error({.where = "command line", .found = "unknown word '" + bare + "'", .expected = "", .advice = suggest(bare, names)});
+  throw Error({.where = "command line",
+               .found = "unknown word '" + bare + "'",
+               .expected = "",
+               .advice = suggest(bare, names)});
 }
 
 void run_verb(Entry& entry) {
@@ -156,7 +162,9 @@ int parse_and_run(int argc, char** argv) {
   CLI::App app("Retort distills, fine-tunes, shrinks, judges and runs language models.", "retort");
   app.set_version_flag("--version", std::string("retort ") + RETORT_VERSION);
   app.require_subcommand(1);
-  app.footer("Each verb explains itself: retort VERB --help.\nA recipe strings verbs together: retort run recipes/quickstart.yaml");
+  app.footer(
+      "Each verb explains itself: retort VERB --help.\nA recipe strings verbs together: retort run "
+      "recipes/quickstart.yaml");
   app.get_formatter()->column_width(36);
   std::vector<Entry> entries = add_verbs(app);
   if (argc < 2) {
@@ -171,7 +179,8 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::vector<std::string> names;
     for (const CLI::App* verb : app.get_subcommands(nullptr)) names.push_back(verb->get_name());
-    if (argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end()) unknown_word(argv[1], names);
+    if (argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end())
+      unknown_word(argv[1], names);
     throw Error({.where = "command line", .found = error.what(), .expected = "", .advice = "See --help."});
   }
   for (Entry& entry : entries)
@@ -183,8 +192,10 @@ int parse_and_run(int argc, char** argv) {
 
 void write_result(const std::string& path, const Json& value) {
   if (path.empty()) return;
-  if (path == "-") std::printf("%s\n", value.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
-  else write_json(path, value);
+  if (path == "-")
+    std::printf("%s\n", value.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  else
+    write_json(path, value);
 }
 
 int run_command_line(int argc, char** argv) {

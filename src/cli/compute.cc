@@ -7,13 +7,17 @@ namespace retort {
 
 void ComputeOptions::visit(OptionList& list) {
   list.add("device", device, "where to compute").choices = {"auto", "cpu", "cuda"};
-  list.add("precision", precision, "of weights and products; training keeps fp32 masters").choices = {"auto", "fp32", "bf16", "fp16"};
+  list.add("precision", precision, "of weights and products; training keeps fp32 masters").choices = {
+      "auto", "fp32", "bf16", "fp16"};
   list.add("threads", threads, "CPU threads; 0: all that this process may use");
 }
 
 void ComputeOptions::apply() const {
   if (device == "cuda" && !torch::cuda::is_available())
-    throw Error({.where = "device", .found = "cuda, but LibTorch sees no GPU", .expected = "cpu or auto", .advice = ""});
+    throw Error({.where = "device",
+                 .found = "cuda, but LibTorch sees no GPU",
+                 .expected = "cpu or auto",
+                 .advice = ""});
   if (precision == "fp16" && torch_device().is_cpu())
     throw Error({.where = "precision", .found = "fp16 on a CPU", .expected = "fp32 or bf16", .advice = ""});
   at::set_num_threads(static_cast<int>(threads > 0 ? threads : machine().threads));
@@ -34,7 +38,9 @@ at::ScalarType ComputeOptions::dtype() const {
 Json ComputeOptions::describe() const {
   const at::ScalarType type = dtype();
   return {{"device", torch_device().is_cuda() ? "cuda" : "cpu"},
-          {"precision", type == at::kFloat ? "fp32" : type == at::kHalf ? "fp16" : "bf16"},
+          {"precision", type == at::kFloat  ? "fp32"
+                        : type == at::kHalf ? "fp16"
+                                            : "bf16"},
           {"threads", at::get_num_threads()}};
 }
 

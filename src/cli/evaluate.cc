@@ -30,11 +30,13 @@ class Evaluate : public Verb {
     list.add("model", model_, "folder of the model to judge").path = PathRole::input;
     list.add("data", data_, "pairs that it has not seen").path = PathRole::input;
     list.add("copy", copy_, "judge the trivial answer instead of a model: the input itself");
-    list.add("hypotheses", hypotheses_, "judge texts instead of a model: a file with one a line").path = PathRole::input;
+    list.add("hypotheses", hypotheses_, "judge texts instead of a model: a file with one a line").path =
+        PathRole::input;
     list.add("references", references_, "the right answers to hypotheses, one a line").path = PathRole::input;
     list.add("metrics", metrics_, "for hypotheses: what to compute (bleu, rouge)");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
-    list.add("outputs", outputs_, "file for every pair's texts and counts, one JSON object a line").path = PathRole::output;
+    list.add("outputs", outputs_, "file for every pair's texts and counts, one JSON object a line").path =
+        PathRole::output;
     options_.visit(list);
     compute_.visit(list);
   }
@@ -43,18 +45,25 @@ class Evaluate : public Verb {
     Json figures;
     Evaluation evaluation;
     if (!hypotheses_.empty()) {
-      if (references_.empty()) throw Error({.where = "references", .found = "nothing", .expected = "a file beside hypotheses", .advice = ""});
+      if (references_.empty())
+        throw Error({.where = "references",
+                     .found = "nothing",
+                     .expected = "a file beside hypotheses",
+                     .advice = ""});
       evaluation = evaluate_texts(hypotheses_, references_, options_);
     } else {
       if (data_.empty() || (model_.empty() && !copy_))
-        throw Error({.where = "evaluate", .found = data_.empty() ? "no data" : "no model",
-                     .expected = "model (or --copy) and data, or hypotheses and references", .advice = ""});
+        throw Error({.where = "evaluate",
+                     .found = data_.empty() ? "no data" : "no model",
+                     .expected = "model (or --copy) and data, or hypotheses and references",
+                     .advice = ""});
       evaluation = judge();
     }
     figures = evaluation.to_json();
     if (!hypotheses_.empty())
       for (const char* metric : {"bleu", "rouge"})
-        if (std::find(metrics_.begin(), metrics_.end(), metric) == metrics_.end()) drop_metric(figures, metric);
+        if (std::find(metrics_.begin(), metrics_.end(), metric) == metrics_.end())
+          drop_metric(figures, metric);
     figures["machine"] = machine().to_json();
     if (!model_.empty()) {
       figures["parameters"] = parameter_count(ModelFolder(model_).config());
@@ -74,13 +83,17 @@ class Evaluate : public Verb {
     if (copy_) return evaluate_copy(*records, options_);
     const OpenedModel opened = open_model(model_, compute_);
     if (!opened.chat_template)
-      throw Error({.where = model_, .found = "no chat template", .expected = "chat_template.jinja",
+      throw Error({.where = model_,
+                   .found = "no chat template",
+                   .expected = "chat_template.jinja",
                    .advice = "Pairs are asked in the model's own prompt format."});
     std::unique_ptr<Progress> bar;
     EvaluatePhase shown = EvaluatePhase::likelihood;
     options_.progress = [&](EvaluatePhase phase, std::int64_t done, std::int64_t total) {
       if (!bar || phase != shown) {
-        const char* label = phase == EvaluatePhase::likelihood ? "likelihood" : phase == EvaluatePhase::generation ? "answers" : "latency";
+        const char* label = phase == EvaluatePhase::likelihood   ? "likelihood"
+                            : phase == EvaluatePhase::generation ? "answers"
+                                                                 : "latency";
         bar.reset();
         bar = std::make_unique<Progress>(label, static_cast<std::uint64_t>(total), "pairs");
         shown = phase;
@@ -98,9 +111,10 @@ class Evaluate : public Verb {
   }
 
   static std::string summary(const Evaluation& e) {
-    std::string text = fmt::format("{} pairs: BLEU-4 {:.2f} [{:.2f}, {:.2f}], ROUGE-L {:.4f}", e.pairs.size(), e.bleu4,
-                                   e.bleu4_interval.low, e.bleu4_interval.high, e.rouge_l);
-    if (e.nats_per_char > 0) text += fmt::format(", {:.4f} nats per character, {:.4f} per token", e.nats_per_char, e.nats_per_token);
+    std::string text = fmt::format("{} pairs: BLEU-4 {:.2f} [{:.2f}, {:.2f}], ROUGE-L {:.4f}", e.pairs.size(),
+                                   e.bleu4, e.bleu4_interval.low, e.bleu4_interval.high, e.rouge_l);
+    if (e.nats_per_char > 0)
+      text += fmt::format(", {:.4f} nats per character, {:.4f} per token", e.nats_per_char, e.nats_per_token);
     if (e.tokens_per_second > 0) text += fmt::format(", {:.0f} tokens/s", e.tokens_per_second);
     return text;
   }

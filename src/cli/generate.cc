@@ -34,7 +34,8 @@ class Generate : public Verb {
       messages.push_back({"user", prompt_});
       tokens = encode_prompt(*opened.tokenizer, *opened.chat_template, messages);
     }
-    if (tokens.empty()) throw Error({.where = "prompt", .found = "no tokens", .expected = "some text", .advice = ""});
+    if (tokens.empty())
+      throw Error({.where = "prompt", .found = "no tokens", .expected = "some text", .advice = ""});
     const Sequence sequence{tokens, ""};
     std::vector<TokenId> answer;
     opened.model->generate(std::span(&sequence, 1), options_, [&](std::size_t, TokenId token, float) {

@@ -15,7 +15,8 @@ namespace {
 class Inspect : public Verb {
  public:
   void visit(OptionList& list) override {
-    list.add("path", path_, "model folder or .safetensors file (may stand without its flag)").path = PathRole::input;
+    list.add("path", path_, "model folder or .safetensors file (may stand without its flag)").path =
+        PathRole::input;
     list.add("context", context_, "tokens of context that the FLOPs are counted at");
     list.add("tensors", tensors_, "list every tensor");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
@@ -30,7 +31,11 @@ class Inspect : public Verb {
   }
 
   Json run() override {
-    if (path_.empty()) throw Error({.where = "path", .found = "nothing", .expected = "a model folder or a .safetensors file", .advice = ""});
+    if (path_.empty())
+      throw Error({.where = "path",
+                   .found = "nothing",
+                   .expected = "a model folder or a .safetensors file",
+                   .advice = ""});
     Json figures = {{"path", path_}};
     std::unique_ptr<TensorSource> weights;
     if (fs::exists(fs::path(path_) / "config.json")) {
@@ -41,8 +46,10 @@ class Inspect : public Verb {
       weights = open_safetensors(path_);
     }
     if (weights) describe_weights(*weights, figures);
-    if (json_ == "-") write_result(json_, figures);
-    else print(figures), write_result(json_, figures);
+    if (json_ == "-")
+      write_result(json_, figures);
+    else
+      print(figures), write_result(json_, figures);
     return figures;
   }
 
@@ -57,8 +64,10 @@ class Inspect : public Verb {
     figures["flops_per_token"] = flops_per_token(config, context_);
     Json layers = Json::array();
     for (const LayerConfig& layer : config.layers)
-      layers.push_back({{"num_attention_heads", layer.num_attention_heads}, {"num_key_value_heads", layer.num_key_value_heads},
-                        {"intermediate_size", layer.intermediate_size}, {"sliding_window", layer.sliding_window}});
+      layers.push_back({{"num_attention_heads", layer.num_attention_heads},
+                        {"num_key_value_heads", layer.num_key_value_heads},
+                        {"intermediate_size", layer.intermediate_size},
+                        {"sliding_window", layer.sliding_window}});
     figures["layers"] = layers;
   }
 
@@ -69,7 +78,11 @@ class Inspect : public Verb {
     for (const TensorView& tensor : weights.tensors()) {
       bytes += tensor.bytes.size();
       ++types[std::string(dtype_name(tensor.dtype))];
-      if (tensors_) list.push_back({{"name", tensor.name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}, {"bytes", tensor.bytes.size()}});
+      if (tensors_)
+        list.push_back({{"name", tensor.name},
+                        {"dtype", dtype_name(tensor.dtype)},
+                        {"shape", tensor.shape},
+                        {"bytes", tensor.bytes.size()}});
     }
     figures["tensor_count"] = weights.tensors().size();
     figures["bytes"] = bytes;
@@ -81,12 +94,14 @@ class Inspect : public Verb {
     for (const auto& [key, value] : figures.items()) {
       if (key == "tensors") {
         for (const Json& tensor : value)
-          std::printf("  %-60s %-5s %s\n", tensor["name"].get<std::string>().c_str(), tensor["dtype"].get<std::string>().c_str(), tensor["shape"].dump().c_str());
+          std::printf("  %-60s %-5s %s\n", tensor["name"].get<std::string>().c_str(),
+                      tensor["dtype"].get<std::string>().c_str(), tensor["shape"].dump().c_str());
       } else if (key == "layers") {
         for (std::size_t i = 0; i < value.size(); ++i)
           std::printf("  layer %-3zu %s\n", i, value[i].dump().c_str());
       } else {
-        std::printf("%-26s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+        std::printf("%-26s %s\n", key.c_str(),
+                    value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
       }
     }
   }

@@ -24,14 +24,20 @@ Json objective_terms(const LearnOptions& options, bool distill) {
   if (!options.terms.is_null()) return options.terms;
   if (!distill) return Json::array({{{"name", "cross_entropy"}}});
   if (options.alpha < 0 || options.alpha > 1)
-    throw Error({.where = "alpha", .found = fmt::format("{}", options.alpha), .expected = "a share between 0 and 1", .advice = ""});
+    throw Error({.where = "alpha",
+                 .found = fmt::format("{}", options.alpha),
+                 .expected = "a share between 0 and 1",
+                 .advice = ""});
   Json terms = Json::array();
-  if (options.alpha > 0) terms.push_back({{"name", "forward_kl"}, {"weight", options.alpha}, {"temperature", options.temperature}});
+  if (options.alpha > 0)
+    terms.push_back(
+        {{"name", "forward_kl"}, {"weight", options.alpha}, {"temperature", options.temperature}});
   if (options.alpha < 1) terms.push_back({{"name", "cross_entropy"}, {"weight", 1 - options.alpha}});
   return terms;
 }
 
-// All that the final weights depend on, except the machine: a checkpoint or a finished run of another fingerprint is not ours.
+// All that the final weights depend on, except the machine: a checkpoint or a finished run of another
+// fingerprint is not ours.
 std::string run_fingerprint(const LearnOptions& options, bool distill) {
   LearnOptions copy = options;
   OptionList list;
@@ -64,50 +70,69 @@ CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer) {
   if (!config.contains("eos_token_id"))
     if (const auto end = end_token(options.tokenizer, tokenizer)) config["eos_token_id"] = *end;
   const std::string where = "config";
-  ModelConfig parsed = find_family(json_get<std::string>(config, "model_type", where), where).parse(config, where);
+  ModelConfig parsed =
+      find_family(json_get<std::string>(config, "model_type", where), where).parse(config, where);
   check_config(parsed, where);
   if (parsed.vocab_size < tokenizer.vocab_size())
-    throw Error({.where = "config: vocab_size", .found = std::to_string(parsed.vocab_size),
-                 .expected = fmt::format("at least the tokenizer's {}", tokenizer.vocab_size()), .advice = ""});
-  return CausalLM(std::move(parsed), device, options.compute.dtype(), static_cast<std::uint64_t>(options.trainer.seed));
+    throw Error({.where = "config: vocab_size",
+                 .found = std::to_string(parsed.vocab_size),
+                 .expected = fmt::format("at least the tokenizer's {}", tokenizer.vocab_size()),
+                 .advice = ""});
+  return CausalLM(std::move(parsed), device, options.compute.dtype(),
+                  static_cast<std::uint64_t>(options.trainer.seed));
 }
 
 std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options, const Tokenizer& tokenizer) {
   if (open_tokenizer(options.teacher)->fingerprint() != tokenizer.fingerprint())
-    throw Error({.where = "teacher", .found = options.teacher + ", whose tokenizer differs from the student's",
+    throw Error({.where = "teacher",
+                 .found = options.teacher + ", whose tokenizer differs from the student's",
                  .expected = "one tokenizer for both",
-                 .advice = "Cut the student out of this teacher (retort shrink), or start it with the teacher's tokenizer."});
-  auto teacher = std::make_unique<CausalLM>(ModelFolder(options.teacher), options.compute.torch_device(), options.compute.dtype());
+                 .advice = "Cut the student out of this teacher (retort shrink), or start it with the "
+                           "teacher's tokenizer."});
+  auto teacher = std::make_unique<CausalLM>(ModelFolder(options.teacher), options.compute.torch_device(),
+                                            options.compute.dtype());
   teacher->set_requires_grad(false);
   return teacher;
 }
 
 void check_options(const LearnOptions& options, bool distill) {
   if (options.model.empty() && (options.config.is_null() || options.tokenizer.empty()))
-    throw Error({.where = distill ? "student" : "model", .found = "nothing",
-                 .expected = "a model folder, or config and tokenizer for a new model", .advice = ""});
+    throw Error({.where = distill ? "student" : "model",
+                 .found = "nothing",
+                 .expected = "a model folder, or config and tokenizer for a new model",
+                 .advice = ""});
   if (options.model.empty() == options.config.is_null())
-    throw Error({.where = "config", .found = "a model folder beside it", .expected = "one of the two", .advice = ""});
+    throw Error(
+        {.where = "config", .found = "a model folder beside it", .expected = "one of the two", .advice = ""});
 }
 
 // A finished run with the same inputs is kept; another one is not overwritten by accident.
 bool already_done(const LearnOptions& options, const std::string& fingerprint) {
   const fs::path result = fs::path(options.out) / kResultFile;
   if (!fs::exists(result)) return false;
-  if (!options.overwrite && read_json(result).value("fingerprint", "") == fingerprint && fs::exists(fs::path(options.out) / "model")) return true;
+  if (!options.overwrite && read_json(result).value("fingerprint", "") == fingerprint &&
+      fs::exists(fs::path(options.out) / "model"))
+    return true;
   if (!options.overwrite)
-    throw Error({.where = options.out, .found = "a finished run with other options, data or models", .expected = "a new folder",
+    throw Error({.where = options.out,
+                 .found = "a finished run with other options, data or models",
+                 .expected = "a new folder",
                  .advice = "Choose another out, or add --overwrite."});
-  fs::remove_all(options.out);
+  remove_tree(options.out);
   return false;
 }
 
 void save_model(const CausalLM& student, const LearnOptions& options) {
   AtomicFolder target(fs::path(options.out) / "model", /*replace=*/true);
   DType dtype = stored_dtype(student.dtype());
-  if (options.save_dtype != "auto") dtype = options.save_dtype == "fp32" ? DType::f32 : options.save_dtype == "fp16" ? DType::f16 : DType::bf16;
+  if (options.save_dtype != "auto")
+    dtype = options.save_dtype == "fp32"   ? DType::f32
+            : options.save_dtype == "fp16" ? DType::f16
+                                           : DType::bf16;
   save_causal_lm(student, target.path(),
-                 {.dtype = dtype, .max_shard_bytes = 0, .tokenizer_from = options.model.empty() ? options.tokenizer : options.model});
+                 {.dtype = dtype,
+                  .max_shard_bytes = 0,
+                  .tokenizer_from = options.model.empty() ? options.tokenizer : options.model});
   target.commit();
 }
 
@@ -119,20 +144,26 @@ void LearnOptions::visit(OptionList& list, bool distill) {
     teacher_option.required = true;
     teacher_option.path = PathRole::input;
     list.add("student", model, "folder of the student to start from").path = PathRole::input;
-    list.add("alpha", alpha, "share of the softened forward KL; the rest is cross entropy with the data's own answers");
+    list.add("alpha", alpha,
+             "share of the softened forward KL; the rest is cross entropy with the data's own answers");
     list.add("temperature", temperature, "of the softened distributions");
   } else {
     list.add("model", model, "folder of the model to start from").path = PathRole::input;
   }
   list.add("config", config, "config.json keys of a new model with random weights, instead of a folder");
-  list.add("tokenizer", tokenizer, "folder of a new model's tokenizer and chat template").path = PathRole::input;
-  list.add("terms", terms, "loss terms, e.g. [{name: forward_kl, weight: 0.9, temperature: 2}, {name: cross_entropy, weight: 0.1}]");
+  list.add("tokenizer", tokenizer, "folder of a new model's tokenizer and chat template").path =
+      PathRole::input;
+  list.add("terms", terms,
+           "loss terms, e.g. [{name: forward_kl, weight: 0.9, temperature: 2}, {name: cross_entropy, weight: "
+           "0.1}]");
   Option& out_option = list.add("out", out, "run folder to write");
   out_option.required = true;
   out_option.path = PathRole::output;
   list.add("overwrite", overwrite, "replace a finished run of other options");
-  list.add("save_dtype", save_dtype, "type of the weights written").choices = {"auto", "fp32", "bf16", "fp16"};
-  list.add("tokens_if_slow", tokens_if_slow, "instead of tokens, on CPUs that do not multiply bf16 in hardware");
+  list.add("save_dtype", save_dtype, "type of the weights written").choices = {"auto", "fp32", "bf16",
+                                                                               "fp16"};
+  list.add("tokens_if_slow", tokens_if_slow,
+           "instead of tokens, on CPUs that do not multiply bf16 in hardware");
   data.visit(list);
   trainer.visit(list);
   compute.visit(list);
@@ -163,29 +194,38 @@ Json learn(const LearnOptions& given, bool distill) {
   const auto& ends = student.config().eos_token_ids;
   Dataset dataset = load_dataset(options.data, *tokenizer, chat_template.get(),
                                  ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()));
-  log_info("{} training examples with {} tokens, {} for validation; {} skipped, {} too long.", dataset.train.size(),
-           dataset.train.total_tokens(), dataset.validation.size(), dataset.skipped.count, dataset.too_long);
+  log_info("{} training examples with {} tokens, {} for validation; {} skipped, {} too long.",
+           dataset.train.size(), dataset.train.total_tokens(), dataset.validation.size(),
+           dataset.skipped.count, dataset.too_long);
   for (const std::string& place : dataset.skipped.first) log_warning("skipped {}", place);
 
   options.trainer.steps = resolve_steps(options.trainer, dataset.train.total_tokens());
   Objective objective = make_objective(objective_terms(options, distill), "terms");
-  const auto source = prefetch(pack_examples(dataset.train, {.batch_tokens = options.trainer.batch_tokens, .shuffle = true,
-                                                             .epochs = 0, .seed = options.trainer.seed}));
+  const auto source = prefetch(pack_examples(dataset.train, {.batch_tokens = options.trainer.batch_tokens,
+                                                             .shuffle = true,
+                                                             .epochs = 0,
+                                                             .seed = options.trainer.seed}));
   student.set_requires_grad(true);
 
-  const std::uint64_t step_tokens = static_cast<std::uint64_t>(options.trainer.batch_tokens * options.trainer.accumulation);
+  const std::uint64_t step_tokens =
+      static_cast<std::uint64_t>(options.trainer.batch_tokens * options.trainer.accumulation);
   std::unique_ptr<Progress> bar;
   TrainerCallbacks callbacks;
   callbacks.progress = [&](std::int64_t step, std::int64_t steps, const std::string& note) {
-    if (!bar) bar = std::make_unique<Progress>(distill ? "distilling" : "training", static_cast<std::uint64_t>(steps) * step_tokens, "tokens", static_cast<std::uint64_t>(step - 1) * step_tokens);
+    if (!bar)
+      bar = std::make_unique<Progress>(distill ? "distilling" : "training",
+                                       static_cast<std::uint64_t>(steps) * step_tokens, "tokens",
+                                       static_cast<std::uint64_t>(step - 1) * step_tokens);
     bar->update(static_cast<std::uint64_t>(step) * step_tokens, note);
   };
   if (dataset.validation.size() > 0)
     callbacks.validate = [&](const CausalLM& model, std::vector<Metric>& metrics) {
       const Likelihood held_out = likelihood(model, dataset.validation, options.trainer.batch_tokens);
       metrics = {{"validation/nats_per_token", held_out.nats_per_token()},
-                 {"validation/nats_per_char", held_out.nats / static_cast<double>(std::max<std::int64_t>(1, dataset.validation_chars))}};
-      log_info("validation: {:.4f} nats per token, {:.4f} per character", metrics[0].second, metrics[1].second);
+                 {"validation/nats_per_char",
+                  held_out.nats / static_cast<double>(std::max<std::int64_t>(1, dataset.validation_chars))}};
+      log_info("validation: {:.4f} nats per token, {:.4f} per character", metrics[0].second,
+               metrics[1].second);
       return metrics[0].second;
     };
   callbacks.open_sinks = [&](std::int64_t first_step) {
@@ -195,21 +235,29 @@ Json learn(const LearnOptions& given, bool distill) {
     return sinks;
   };
 
-  const TrainReport report = Trainer(options.trainer, out, fingerprint).run(student, teacher.get(), *source, objective, callbacks);
+  const TrainReport report =
+      Trainer(options.trainer, out, fingerprint).run(student, teacher.get(), *source, objective, callbacks);
   bar.reset();
   if (report.stopped) {
     log_info("Stopped; a checkpoint was written. The same command goes on from here.");
     return nullptr;
   }
   save_model(student, options);
-  Json result = {{"steps", report.steps}, {"tokens", report.tokens}, {"seconds", report.seconds},
-                 {"tokens_per_second", report.tokens_per_second}, {"best_step", report.best_step},
-                 {"validation_nats_per_token", report.best_validation}, {"skipped_steps", report.skipped_steps},
-                 {"shortened_for_slow_cpu", shortened}, {"compute", options.compute.describe()},
-                 {"machine", machine().to_json()}, {"fingerprint", fingerprint}};
+  Json result = {{"steps", report.steps},
+                 {"tokens", report.tokens},
+                 {"seconds", report.seconds},
+                 {"tokens_per_second", report.tokens_per_second},
+                 {"best_step", report.best_step},
+                 {"validation_nats_per_token", report.best_validation},
+                 {"skipped_steps", report.skipped_steps},
+                 {"shortened_for_slow_cpu", shortened},
+                 {"compute", options.compute.describe()},
+                 {"machine", machine().to_json()},
+                 {"fingerprint", fingerprint}};
   write_json(out / kResultFile, result);
   delete_checkpoints(out);
-  log_info("{} steps, {:.0f} tokens per second; the model is in {}.", report.steps, report.tokens_per_second, (out / "model").string());
+  log_info("{} steps, {:.0f} tokens per second; the model is in {}.", report.steps, report.tokens_per_second,
+           (out / "model").string());
   set_log_file({});
   return result;
 }

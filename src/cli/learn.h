@@ -28,8 +28,8 @@ struct LearnOptions {
   void visit(OptionList& list, bool distill);
 };
 
-// Trains and writes out/model, out/metrics.jsonl, TensorBoard events, out/log.txt and out/train.json; goes on after a kill.
-// Returns the figures in train.json.
+// Trains and writes out/model, out/metrics.jsonl, TensorBoard events, out/log.txt and out/train.json; goes on
+// after a kill. Returns the figures in train.json.
 Json learn(const LearnOptions& options, bool distill);
 
 }  // namespace retort

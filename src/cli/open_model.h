@@ -13,8 +13,8 @@ namespace retort {
 
 struct OpenedModel {
   std::unique_ptr<LanguageModel> model;
-  std::unique_ptr<Tokenizer> tokenizer;            // null when the folder has none and `needs_tokenizer` is false
-  std::unique_ptr<ChatTemplate> chat_template;     // null when the folder has none
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the folder has none and `needs_tokenizer` is false
+  std::unique_ptr<ChatTemplate> chat_template;  // null when the folder has none
 };
 
 OpenedModel open_model(const std::string& folder, const ComputeOptions& compute, bool needs_tokenizer = true);

@@ -21,7 +21,10 @@ void substitute(Json& value, const Json& variables, const std::string& where) {
     if (!variables.contains(key)) {
       std::vector<std::string> names;
       for (const auto& [name, unused] : variables.items()) names.push_back(name);
-      throw Error({.where = where, .found = "'" + text + "', and no key '" + key + "'", .expected = "", .advice = suggest(key, names)});
+      throw Error({.where = where,
+                   .found = "'" + text + "', and no key '" + key + "'",
+                   .expected = "",
+                   .advice = suggest(key, names)});
     }
     const Json& variable = variables.at(key);
     if (at == 0 && end + 1 == text.size() && !variable.is_string()) {  // the whole text: keep the type
@@ -43,7 +46,10 @@ struct Override {
 Override parse_override(const std::string& argument) {
   const std::size_t equals = argument.find('=');
   if (argument.rfind("--", 0) != 0 || equals == std::string::npos)
-    throw Error({.where = "command line", .found = "'" + argument + "'", .expected = "--STAGE.KEY=VALUE", .advice = ""});
+    throw Error({.where = "command line",
+                 .found = "'" + argument + "'",
+                 .expected = "--STAGE.KEY=VALUE",
+                 .advice = ""});
   Override result;
   result.key = argument.substr(2, equals - 2);
   if (const std::size_t dot = result.key.find('.'); dot != std::string::npos) {
@@ -58,18 +64,23 @@ Override parse_override(const std::string& argument) {
 Stage parse_stage(const Json& item, std::size_t index, const std::string& where) {
   const std::string place = where + ": stage " + std::to_string(index + 1);
   if (!item.is_object() || item.size() != 1)
-    throw Error({.where = place, .found = item.dump(), .expected = "one verb with its options, like '- shrink: {model: …}'", .advice = ""});
+    throw Error({.where = place,
+                 .found = item.dump(),
+                 .expected = "one verb with its options, like '- shrink: {model: …}'",
+                 .advice = ""});
   Stage stage;
   const std::string verb = item.begin().key();
   stage.verb = &find_verb(verb, place);
   stage.options = item.begin().value();
   if (stage.options.is_null()) stage.options = Json::object();
-  stage.name = stage.options.is_object() ? json_get_or<std::string>(stage.options, "name", verb, place) : verb;
+  stage.name =
+      stage.options.is_object() ? json_get_or<std::string>(stage.options, "name", verb, place) : verb;
   if (stage.options.is_object()) stage.options.erase("name");
   return stage;
 }
 
-// Assigns the options to a fresh verb, so that a typo in the last stage is found before the first one has run for an hour.
+// Assigns the options to a fresh verb, so that a typo in the last stage is found before the first one has run
+// for an hour.
 void check_stage(const Stage& stage, const std::string& where) {
   const auto verb = stage.verb->make();
   OptionList list;
@@ -83,8 +94,12 @@ void check_stage(const Stage& stage, const std::string& where) {
 Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   const std::string where = path.string();
   Json document = read_yaml(path);
-  if (!document.is_object() || !document.contains("stages") || !document["stages"].is_array() || document["stages"].empty())
-    throw Error({.where = where, .found = "no stages", .expected = "a list 'stages' of verbs with options", .advice = ""});
+  if (!document.is_object() || !document.contains("stages") || !document["stages"].is_array() ||
+      document["stages"].empty())
+    throw Error({.where = where,
+                 .found = "no stages",
+                 .expected = "a list 'stages' of verbs with options",
+                 .advice = ""});
   std::vector<Override> parsed;
   for (const std::string& argument : overrides) parsed.push_back(parse_override(argument));
 
@@ -95,7 +110,10 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
     if (!variables.contains(o.key)) {
       std::vector<std::string> names;
       for (const auto& [name, unused] : variables.items()) names.push_back(name);
-      throw Error({.where = where, .found = "no key '" + o.key + "' to override", .expected = "", .advice = suggest(o.key, names)});
+      throw Error({.where = where,
+                   .found = "no key '" + o.key + "' to override",
+                   .expected = "",
+                   .advice = suggest(o.key, names)});
     }
     variables[o.key] = o.value;
   }
@@ -106,15 +124,22 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
   for (std::size_t i = 0; i < document["stages"].size(); ++i) {
     Stage stage = parse_stage(document["stages"][i], i, where);
     if (std::find(names.begin(), names.end(), stage.name) != names.end())
-      throw Error({.where = where, .found = "two stages named '" + stage.name + "'", .expected = "a 'name' of its own for each", .advice = ""});
+      throw Error({.where = where,
+                   .found = "two stages named '" + stage.name + "'",
+                   .expected = "a 'name' of its own for each",
+                   .advice = ""});
     names.push_back(stage.name);
     recipe.stages.push_back(std::move(stage));
   }
   for (const Override& o : parsed) {
     if (o.stage.empty()) continue;
-    const auto stage = std::find_if(recipe.stages.begin(), recipe.stages.end(), [&](const Stage& s) { return s.name == o.stage; });
+    const auto stage = std::find_if(recipe.stages.begin(), recipe.stages.end(),
+                                    [&](const Stage& s) { return s.name == o.stage; });
     if (stage == recipe.stages.end())
-      throw Error({.where = where, .found = "no stage '" + o.stage + "'", .expected = "", .advice = suggest(o.stage, names)});
+      throw Error({.where = where,
+                   .found = "no stage '" + o.stage + "'",
+                   .expected = "",
+                   .advice = suggest(o.stage, names)});
     stage->options[o.key] = o.value;
   }
   recipe.resolved = variables;

@@ -3,7 +3,8 @@
 //   run: runs/quickstart            # ${run} in any text below
 //   stages:
 //     - shrink: {model: assets/teacher, num_layers: 4, out: "${run}/cut"}
-//     - distill: {name: again, teacher: assets/teacher, student: "${run}/cut", …}   # name: default is the verb
+//     - distill: {name: again, teacher: assets/teacher, student: "${run}/cut", …}   # name: default is the
+//     verb
 #pragma once
 
 #include <filesystem>
@@ -15,7 +16,7 @@
 namespace retort {
 
 struct Stage {
-  std::string name;   // for overrides and records; unique
+  std::string name;  // for overrides and records; unique
   const VerbRow* verb = nullptr;
   Json options;
 };
@@ -26,8 +27,8 @@ struct Recipe {
   Json resolved;  // after overrides and substitution, as written to the run folder
 };
 
-// `overrides`: "--STAGE.KEY=VALUE" and "--KEY=VALUE" for the recipe's own keys. Unknown stages, keys and verbs are Errors with
-// the nearest name; all stages' options are checked before the first one runs.
+// `overrides`: "--STAGE.KEY=VALUE" and "--KEY=VALUE" for the recipe's own keys. Unknown stages, keys and
+// verbs are Errors with the nearest name; all stages' options are checked before the first one runs.
 Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
 }  // namespace retort

@@ -1,10 +1,11 @@
-// retort run: the stages of a recipe in order. A stage is skipped when its verb, options and inputs' contents are those of the
-// last time and its outputs are there; a killed stage goes on from its own checkpoint.
+// retort run: the stages of a recipe in order. A stage is skipped when its verb, options and inputs' contents
+// are those of the last time and its outputs are there; a killed stage goes on from its own checkpoint.
 #include <fmt/format.h>
 
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -19,8 +20,11 @@ std::vector<std::string> paths(const OptionList& list, PathRole role) {
   std::vector<std::string> found;
   for (const Option& option : list.options()) {
     if (option.path != role) continue;
-    if (const auto* text = std::get_if<std::string*>(&option.value); text && !(*text)->empty() && **text != "-") found.push_back(**text);
-    if (const auto* texts = std::get_if<std::vector<std::string>*>(&option.value)) found.insert(found.end(), (*texts)->begin(), (*texts)->end());
+    if (const auto* text = std::get_if<std::string*>(&option.value);
+        text && !(*text)->empty() && **text != "-")
+      found.push_back(**text);
+    if (const auto* texts = std::get_if<std::vector<std::string>*>(&option.value))
+      found.insert(found.end(), (*texts)->begin(), (*texts)->end());
   }
   return found;
 }
@@ -43,7 +47,9 @@ bool finished(const fs::path& record, const std::string& hash, const OptionList&
 
 class Run : public Verb {
  public:
-  void visit(OptionList& list) override { list.add("recipe", recipe_, "the recipe's file (may stand without its flag)").path = PathRole::input; }
+  void visit(OptionList& list) override {
+    list.add("recipe", recipe_, "the recipe's file (may stand without its flag)").path = PathRole::input;
+  }
 
   std::vector<std::string> take_arguments(std::vector<std::string> arguments) override {
     if (!arguments.empty() && arguments.front()[0] != '-') {
@@ -55,7 +61,11 @@ class Run : public Verb {
   }
 
   Json run() override {
-    if (recipe_.empty()) throw Error({.where = "retort run", .found = "no recipe", .expected = "a YAML file", .advice = "Try recipes/quickstart.yaml."});
+    if (recipe_.empty())
+      throw Error({.where = "retort run",
+                   .found = "no recipe",
+                   .expected = "a YAML file",
+                   .advice = "Try recipes/quickstart.yaml."});
     const Recipe recipe = load_recipe(recipe_, overrides_);
     const fs::path folder = recipe.run_folder;
     write_json(folder / "recipe.json", recipe.resolved);
@@ -82,17 +92,18 @@ class Run : public Verb {
     }
     clear_stale_outputs(stage, list, record);
     const Json result = verb->run();
-    if (!interrupt_requested()) write_json(record, {{"verb", stage.verb->name}, {"hash", hash}, {"result", result}});
+    if (!interrupt_requested())
+      write_json(record, {{"verb", stage.verb->name}, {"hash", hash}, {"result", result}});
     return result;
   }
 
-  // A stage whose record exists has made its outputs itself: it may make them anew. What it did not make, a verb refuses to
-  // overwrite.
+  // A stage whose record exists has made its outputs itself: it may make them anew. What it did not make, a
+  // verb refuses to overwrite.
   static void clear_stale_outputs(const Stage& stage, const OptionList& list, const fs::path& record) {
     if (!fs::exists(record)) return;
     for (const std::string& path : paths(list, PathRole::output)) {
       log_info("{}: options or inputs changed, making {} anew", stage.name, path);
-      fs::remove_all(path);
+      remove_tree(path);
     }
     fs::remove(record);
   }

@@ -20,7 +20,9 @@ class Score : public Verb {
     Option& model = list.add("model", model_, "model folder");
     model.required = true;
     model.path = PathRole::input;
-    Option& file = list.add("file", file_, "one JSON object a line: {\"tokens\": [...]} or {\"text\": \"...\"} ('-': standard input)");
+    Option& file =
+        list.add("file", file_,
+                 "one JSON object a line: {\"tokens\": [...]} or {\"text\": \"...\"} ('-': standard input)");
     file.required = true;
     file.path = PathRole::input;
     compute_.visit(list);
@@ -31,7 +33,8 @@ class Score : public Verb {
     std::ifstream opened_file;
     if (file_ != "-") {
       opened_file.open(file_);
-      if (!opened_file) throw Error({.where = file_, .found = "no readable file", .expected = "", .advice = ""});
+      if (!opened_file)
+        throw Error({.where = file_, .found = "no readable file", .expected = "", .advice = ""});
     }
     std::istream& lines = file_ == "-" ? std::cin : opened_file;
     std::vector<Sequence> waiting;
@@ -46,22 +49,30 @@ class Score : public Verb {
   }
 
  private:
-  static std::vector<TokenId> parse_line(const std::string& line, const std::string& where, const OpenedModel& opened) {
+  static std::vector<TokenId> parse_line(const std::string& line, const std::string& where,
+                                         const OpenedModel& opened) {
     const Json object = parse_json(line, where);
     std::vector<TokenId> tokens;
     if (object.is_object() && object.contains("tokens")) {
       for (const std::int64_t id : json_get<std::vector<std::int64_t>>(object, "tokens", where)) {
         if (id < 0 || id >= opened.model->config().vocab_size)
-          throw Error({.where = where + ": tokens", .found = std::to_string(id),
-                       .expected = fmt::format("ids below {}", opened.model->config().vocab_size), .advice = ""});
+          throw Error({.where = where + ": tokens",
+                       .found = std::to_string(id),
+                       .expected = fmt::format("ids below {}", opened.model->config().vocab_size),
+                       .advice = ""});
         tokens.push_back(static_cast<TokenId>(id));
       }
     } else {
       const std::string text = json_get<std::string>(object, "text", where);
-      if (!opened.tokenizer) throw Error({.where = where, .found = "a text", .expected = "tokens: the model folder has no tokenizer", .advice = ""});
+      if (!opened.tokenizer)
+        throw Error({.where = where,
+                     .found = "a text",
+                     .expected = "tokens: the model folder has no tokenizer",
+                     .advice = ""});
       tokens = opened.tokenizer->encode(text, {.add_special_tokens = true});
     }
-    if (tokens.empty()) throw Error({.where = where, .found = "no tokens", .expected = "at least one", .advice = ""});
+    if (tokens.empty())
+      throw Error({.where = where, .found = "no tokens", .expected = "at least one", .advice = ""});
     return tokens;
   }
 
@@ -69,7 +80,8 @@ class Score : public Verb {
     if (waiting.empty()) return;
     for (const Scores& scores : opened.model->score(waiting)) {
       std::string line = "{\"logprobs\": [";
-      for (std::size_t i = 0; i < scores.logprobs.size(); ++i) line += fmt::format("{}{:.9g}", i > 0 ? ", " : "", scores.logprobs[i]);
+      for (std::size_t i = 0; i < scores.logprobs.size(); ++i)
+        line += fmt::format("{}{:.9g}", i > 0 ? ", " : "", scores.logprobs[i]);
       std::printf("%s]}\n", line.c_str());
     }
     waiting.clear();

@@ -25,7 +25,9 @@ class Lines {
     file_.open(path, std::ios::binary);
     if (!file_) throw Error({.where = path, .found = "no readable file", .expected = "", .advice = ""});
   }
-  bool next(std::string& line) { return static_cast<bool>(std::getline(path_ == "-" ? std::cin : file_, line)); }
+  bool next(std::string& line) {
+    return static_cast<bool>(std::getline(path_ == "-" ? std::cin : file_, line));
+  }
 
  private:
   std::string path_;
@@ -42,7 +44,8 @@ class Encode : public Verb {
     file.required = true;
     file.path = PathRole::input;
     list.add("add_special_tokens", options_.add_special_tokens, "with what the post-processor adds (BOS)");
-    list.add("parse_added_tokens", options_.parse_added_tokens, "text that spells an added token becomes that token");
+    list.add("parse_added_tokens", options_.parse_added_tokens,
+             "text that spells an added token becomes that token");
   }
   Json run() override {
     const auto tokenizer = open_tokenizer(tokenizer_);
@@ -78,7 +81,10 @@ class Decode : public Verb {
       const Json object = {{"ids", parse_json(line, where)}};
       for (const std::int64_t id : json_get<std::vector<std::int64_t>>(object, "ids", where)) {
         if (id < 0 || id >= tokenizer->vocab_size())
-          throw Error({.where = where, .found = std::to_string(id), .expected = fmt::format("ids below {}", tokenizer->vocab_size()), .advice = ""});
+          throw Error({.where = where,
+                       .found = std::to_string(id),
+                       .expected = fmt::format("ids below {}", tokenizer->vocab_size()),
+                       .advice = ""});
         ids.push_back(static_cast<TokenId>(id));
       }
       std::printf("%s\n", tokenizer->decode(ids, skip_special_).c_str());
@@ -101,7 +107,8 @@ class Train : public Verb {
     out.required = true;
     out.path = PathRole::output;
     list.add("limit", limit_, "records to read, 0 = all");
-    list.add("chat_template", chat_template_, "file with the prompt format (Jinja); default: ChatML").path = PathRole::input;
+    list.add("chat_template", chat_template_, "file with the prompt format (Jinja); default: ChatML").path =
+        PathRole::input;
     list.add("eos_token", eos_token_, "the special token that ends an answer");
     list.add("max_length", max_length_, "model_max_length in tokenizer_config.json");
     options_.visit(list);
@@ -136,7 +143,8 @@ class Train : public Verb {
     };
     const Json tokenizer = train_bpe(next_text, options_);
     write_tokenizer(target.path(), tokenizer, {{"eos_token", eos_token_}, {"model_max_length", max_length_}});
-    write_file_atomically(target.path() / "chat_template.jinja", chat_template_.empty() ? kChatMLTemplate : read_file(chat_template_));
+    write_file_atomically(target.path() / "chat_template.jinja",
+                          chat_template_.empty() ? kChatMLTemplate : read_file(chat_template_));
     target.commit();
     log_info("{} records, {} tokens: {}", records, open_tokenizer(out_)->vocab_size(), out_);
     return {{"records", records}, {"vocab_size", open_tokenizer(out_)->vocab_size()}};

@@ -1,4 +1,5 @@
-// A verb is one file: its options and what it does. The same verb runs from the command line and as a stage of a recipe.
+// A verb is one file: its options and what it does. The same verb runs from the command line and as a stage
+// of a recipe.
 #pragma once
 
 #include <memory>
@@ -16,11 +17,13 @@ class Verb {
  public:
   virtual ~Verb() = default;
   virtual void visit(OptionList& list) = 0;
-  // Words of the command line that belong to no option (`retort run RECIPE --distill.steps=100`); returns those it has no use for.
+  // Words of the command line that belong to no option (`retort run RECIPE --distill.steps=100`); returns
+  // those it has no use for.
   virtual std::vector<std::string> take_arguments(std::vector<std::string> arguments) { return arguments; }
   // Paths inside structured options, whose contents belong to a stage's hash as those of PathRole::input do.
   virtual std::vector<std::string> inputs() const { return {}; }
-  // Does the work. The figures returned are kept in the stage's record and shown in reports; null when there are none.
+  // Does the work. The figures returned are kept in the stage's record and shown in reports; null when there
+  // are none.
   virtual Json run() = 0;
 };
 

@@ -18,7 +18,8 @@ AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
     const at::Tensor& working = parameters_[i].tensor;
     working_.push_back(working.detach());  // shares storage; _foreach_copy_ may then write it without a graph
     // An fp32 model is its own master.
-    master_.push_back(working.scalar_type() == at::kFloat ? working_.back() : working.detach().to(at::kFloat));
+    master_.push_back(working.scalar_type() == at::kFloat ? working_.back()
+                                                          : working.detach().to(at::kFloat));
     gradient_.push_back(at::zeros_like(master_.back()));
     exp_avg_.push_back(at::zeros_like(master_.back()));
     exp_avg_sq_.push_back(at::zeros_like(master_.back()));
@@ -60,8 +61,9 @@ at::Tensor AdamW::step(double learning_rate, const at::Tensor& divisor) {
     auto parameters = select(master_, group), gradients = select(gradient_, group);
     auto averages = select(exp_avg_, group), squares = select(exp_avg_sq_, group);
     const auto steps = select(steps_, group);
-    at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate, options_.beta1, options_.beta2,
-                      group.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false,
+    at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate, options_.beta1,
+                      options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false,
                       /*grad_scale=*/{}, found_inf_);
   }
   at::_foreach_sub_(steps_, std::vector<at::Tensor>(steps_.size(), found_inf_));

@@ -13,22 +13,36 @@ constexpr const char* kFolder = "checkpoints";
 
 DType stored_type(at::ScalarType type) {
   switch (type) {
-    case at::kBFloat16: return DType::bf16;
-    case at::kHalf: return DType::f16;
-    case at::kDouble: return DType::f64;
-    case at::kLong: return DType::i64;
-    default: return DType::f32;
+    case at::kBFloat16:
+      return DType::bf16;
+    case at::kHalf:
+      return DType::f16;
+    case at::kDouble:
+      return DType::f64;
+    case at::kLong:
+      return DType::i64;
+    default:
+      return DType::f32;
   }
 }
 
 at::ScalarType torch_type(DType type, const std::string& where) {
   switch (type) {
-    case DType::bf16: return at::kBFloat16;
-    case DType::f16: return at::kHalf;
-    case DType::f32: return at::kFloat;
-    case DType::f64: return at::kDouble;
-    case DType::i64: return at::kLong;
-    default: throw Error({.where = where, .found = std::string(dtype_name(type)), .expected = "a checkpoint's tensor", .advice = ""});
+    case DType::bf16:
+      return at::kBFloat16;
+    case DType::f16:
+      return at::kHalf;
+    case DType::f32:
+      return at::kFloat;
+    case DType::f64:
+      return at::kDouble;
+    case DType::i64:
+      return at::kLong;
+    default:
+      throw Error({.where = where,
+                   .found = std::string(dtype_name(type)),
+                   .expected = "a checkpoint's tensor",
+                   .advice = ""});
   }
 }
 
@@ -39,7 +53,9 @@ std::vector<std::pair<std::int64_t, fs::path>> list(const fs::path& run_folder) 
   if (!fs::is_directory(folder)) return found;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name.rfind("step-", 0) != 0 || name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() > 20) continue;
+    if (name.rfind("step-", 0) != 0 || name.find_first_not_of("0123456789", 5) != std::string::npos ||
+        name.size() > 20)
+      continue;
     found.emplace_back(std::stoll(name.substr(5)), entry.path());
   }
   std::sort(found.rbegin(), found.rend());
@@ -59,7 +75,9 @@ void write_checkpoint(const fs::path& run_folder, std::int64_t step, const Json&
       for (const auto& [name, tensor] : named) {
         host.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
         const at::Tensor& t = host.back().second;
-        views.push_back({name, stored_type(t.scalar_type()), t.sizes().vec(),
+        views.push_back({name,
+                         stored_type(t.scalar_type()),
+                         t.sizes().vec(),
                          {static_cast<const std::byte*>(t.const_data_ptr()), t.nbytes()}});
       }
       write_safetensors(folder.path() / (stem + ".safetensors"), views);
@@ -68,7 +86,7 @@ void write_checkpoint(const fs::path& run_folder, std::int64_t step, const Json&
     folder.commit();
   }
   for (const auto& [other, path] : list(run_folder))
-    if (other != step) fs::remove_all(path);
+    if (other != step) remove_tree(path);
 }
 
 std::optional<Checkpoint> Checkpoint::newest(const fs::path& run_folder) {
@@ -95,6 +113,6 @@ NamedTensors Checkpoint::read(const std::string& stem) const {
   return result;
 }
 
-void delete_checkpoints(const fs::path& run_folder) { fs::remove_all(run_folder / kFolder); }
+void delete_checkpoints(const fs::path& run_folder) { remove_tree(run_folder / kFolder); }
 
 }  // namespace retort

@@ -20,7 +20,8 @@ void LossScale::update(const at::Tensor& found_inf) {
   const at::Tensor bad = found_inf > 0;
   clean_steps_ = at::where(bad, at::zeros_like(clean_steps_), clean_steps_ + 1);
   const at::Tensor grow = clean_steps_ >= kGrowthInterval;
-  scale_ = at::where(bad, scale_ * kBackoff, at::where(grow, scale_ * kGrowth, scale_)).clamp(1.0, 16777216.0);
+  scale_ =
+      at::where(bad, scale_ * kBackoff, at::where(grow, scale_ * kGrowth, scale_)).clamp(1.0, 16777216.0);
   clean_steps_ = at::where(grow, at::zeros_like(clean_steps_), clean_steps_);
 }
 

@@ -7,7 +7,8 @@
 namespace retort {
 
 double RateSchedule::at(std::int64_t step) const {
-  if (step < warmup_steps) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup_steps + 1);
+  if (step < warmup_steps)
+    return peak * static_cast<double>(step + 1) / static_cast<double>(warmup_steps + 1);
   if (kind == "constant") return peak;
   const auto decay_steps = static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup_steps));
   const double progress = std::min(1.0, static_cast<double>(step - warmup_steps) / decay_steps);

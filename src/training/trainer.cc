@@ -20,12 +20,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Sums since the last log record, kept on the device in double so that a step waits for nothing.
 struct Window {
   std::map<std::string, at::Tensor> sums;
-  double weight = 0;       // Σ w over target positions
+  double weight = 0;  // Σ w over target positions
   std::int64_t tokens = 0, steps = 0;
 
   void add(const std::string& name, const at::Tensor& value) {
@@ -51,21 +53,25 @@ struct Window {
 
 // What the bits of a run depend on besides its recipe.
 Json numeric_environment() {
-  return {{"cpu", machine().cpu}, {"instructions", machine().instructions}, {"threads", at::get_num_threads()},
+  return {{"cpu", machine().cpu},
+          {"instructions", machine().instructions},
+          {"threads", at::get_num_threads()},
           {"torch", TORCH_VERSION}};
 }
 
 NamedTensors snapshot(const CausalLM& model) {
   NamedTensors copy;
   for (const Parameter& parameter : model.parameters())
-    copy.emplace_back(parameter.name, parameter.tensor.detach().to(at::kCPU, parameter.tensor.scalar_type(), false, /*copy=*/true));
+    copy.emplace_back(parameter.name, parameter.tensor.detach().to(at::kCPU, parameter.tensor.scalar_type(),
+                                                                   false, /*copy=*/true));
   return copy;
 }
 
 void load_snapshot(const CausalLM& model, const NamedTensors& tensors) {
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> by_name(tensors.begin(), tensors.end());
-  for (const Parameter& parameter : model.parameters()) parameter.tensor.detach().copy_(by_name.at(parameter.name));
+  for (const Parameter& parameter : model.parameters())
+    parameter.tensor.detach().copy_(by_name.at(parameter.name));
 }
 
 // One run's state: what a checkpoint holds and what the loop changes.
@@ -95,7 +101,9 @@ std::vector<Parameter> trainable(const CausalLM& student, Objective& objective) 
   for (const Parameter& parameter : student.parameters())
     if (parameter.tensor.requires_grad()) all.push_back(parameter);
   for (const Parameter& parameter : objective.parameters()) all.push_back(parameter);
-  if (all.empty()) throw Error({.where = "training", .found = "no trainable parameter", .expected = "at least one", .advice = ""});
+  if (all.empty())
+    throw Error(
+        {.where = "training", .found = "no trainable parameter", .expected = "at least one", .advice = ""});
   return all;
 }
 
@@ -103,7 +111,11 @@ void Run::train_step() {
   double weight = 0;
   for (std::int64_t micro = 0; micro < options.accumulation; ++micro) {
     const std::optional<Batch> batch = source.next();
-    if (!batch) throw Error({.where = "training data", .found = "its end before the last step", .expected = "an endless source", .advice = ""});
+    if (!batch)
+      throw Error({.where = "training data",
+                   .found = "its end before the last step",
+                   .expected = "an endless source",
+                   .advice = ""});
     const DeviceBatch here = upload(*batch, student.device());
     ModelOutput teacher_output;
     if (teacher != nullptr) {
@@ -111,16 +123,23 @@ void Run::train_step() {
       teacher_output = teacher->forward(here, objective.teacher_taps());
     }
     const std::uint64_t place = static_cast<std::uint64_t>(step * options.accumulation + micro);
-    const ForwardOptions forward{.training = true, .dropout = options.dropout,
+    const ForwardOptions forward{.training = true,
+                                 .dropout = options.dropout,
                                  .dropout_key = hash64({reinterpret_cast<const char*>(&place), sizeof place},
                                                        static_cast<std::uint64_t>(options.seed)),
                                  .checkpoint_activations = options.checkpoint_activations};
     const ModelOutput output = student.forward(here, objective.student_taps(), forward);
-    const ObjectiveResult result = objective.compute(
-        {.batch = here, .student = student, .student_output = output, .teacher = teacher,
-         .teacher_output = teacher != nullptr ? &teacher_output : nullptr, .step = step});
-    if (loss_scale.on()) result.total.sum.backward(loss_scale.scale());
-    else result.total.sum.backward();
+    const ObjectiveResult result =
+        objective.compute({.batch = here,
+                           .student = student,
+                           .student_output = output,
+                           .teacher = teacher,
+                           .teacher_output = teacher != nullptr ? &teacher_output : nullptr,
+                           .step = step});
+    if (loss_scale.on())
+      result.total.sum.backward(loss_scale.scale());
+    else
+      result.total.sum.backward();
     optimizer.accumulate();
     weight += result.total.weight;
     window.add("loss", result.total.sum);
@@ -128,7 +147,11 @@ void Run::train_step() {
     window.tokens += here.host->size();
     report.tokens += here.host->size();
   }
-  if (weight <= 0) throw Error({.where = "training data", .found = "a step without any target token", .expected = "answers to learn", .advice = ""});
+  if (weight <= 0)
+    throw Error({.where = "training data",
+                 .found = "a step without any target token",
+                 .expected = "answers to learn",
+                 .advice = ""});
   const at::Tensor norm = optimizer.step(rate.at(step), loss_scale.scale() * weight);
   loss_scale.update(optimizer.skipped());
   window.add("gradient_norm", norm);
@@ -145,15 +168,21 @@ std::vector<Metric> Run::drain_window(double seconds) {
     if (name == "skipped_steps") {
       report.skipped_steps += static_cast<std::int64_t>(value);
       if (value >= static_cast<double>(window.steps) && !loss_scale.on())
-        throw Error({.where = fmt::format("training step {}", step), .found = "gradients that are not finite",
-                     .expected = "a loss that can be minimised", .advice = "Lower learning_rate, or set clip."},
+        throw Error({.where = fmt::format("training step {}", step),
+                     .found = "gradients that are not finite",
+                     .expected = "a loss that can be minimised",
+                     .advice = "Lower learning_rate, or set clip."},
                     ErrorKind::failure);
     }
-    metrics.emplace_back("train/" + name, name == "skipped_steps" ? value : value / (per_step ? static_cast<double>(window.steps) : window.weight));
+    metrics.emplace_back("train/" + name,
+                         name == "skipped_steps"
+                             ? value
+                             : value / (per_step ? static_cast<double>(window.steps) : window.weight));
   }
   metrics.emplace_back("train/learning_rate", rate.at(step - 1));
   metrics.emplace_back("train/tokens", static_cast<double>(report.tokens));
-  if (seconds > 0) metrics.emplace_back("train/tokens_per_second", static_cast<double>(window.tokens) / seconds);
+  if (seconds > 0)
+    metrics.emplace_back("train/tokens_per_second", static_cast<double>(window.tokens) / seconds);
   if (loss_scale.on()) metrics.emplace_back("train/loss_scale", loss_scale.scale().item<double>());
   window = {};
   return metrics;
@@ -165,9 +194,15 @@ void Run::save(const std::filesystem::path& run_folder, const std::string& finge
   std::vector<std::pair<std::string, NamedTensors>> files = {{"state", std::move(state)}};
   if (!best.empty()) files.emplace_back("best", best);
   write_checkpoint(run_folder, step,
-                   {{"step", step}, {"fingerprint", fingerprint}, {"source", source.state()}, {"window", window.to_json()},
-                    {"tokens", report.tokens}, {"best_validation", report.best_validation}, {"best_step", report.best_step},
-                    {"skipped_steps", report.skipped_steps}, {"environment", numeric_environment()}},
+                   {{"step", step},
+                    {"fingerprint", fingerprint},
+                    {"source", source.state()},
+                    {"window", window.to_json()},
+                    {"tokens", report.tokens},
+                    {"best_validation", report.best_validation},
+                    {"best_step", report.best_step},
+                    {"skipped_steps", report.skipped_steps},
+                    {"environment", numeric_environment()}},
                    files);
 }
 
@@ -178,7 +213,9 @@ void Run::restore(const Checkpoint& checkpoint) {
   const auto read = [&](const std::string& name) {
     const auto found = tensors.find(name);
     if (found == tensors.end())
-      throw Error({.where = checkpoint.path().string(), .found = "no tensor '" + name + "'", .expected = "a checkpoint of this run",
+      throw Error({.where = checkpoint.path().string(),
+                   .found = "no tensor '" + name + "'",
+                   .expected = "a checkpoint of this run",
                    .advice = "Delete the folder to start anew."});
     return found->second;
   };
@@ -193,30 +230,48 @@ void Run::restore(const Checkpoint& checkpoint) {
   report.best_step = state.at("best_step").get<std::int64_t>();
   report.skipped_steps = state.at("skipped_steps").get<std::int64_t>();
   if (state.at("environment") != numeric_environment())
-    log_warning("This machine, thread count or torch differs from the checkpoint's: the run goes on, but not to the same bits.");
+    log_warning(
+        "This machine, thread count or torch differs from the checkpoint's: the run goes on, but not to the "
+        "same bits.");
   log_info("Going on from {} (step {}).", checkpoint.path().string(), step);
 }
 
 }  // namespace
 
 Trainer::Trainer(TrainerOptions options, std::filesystem::path run_folder, std::string fingerprint)
-    : options_(std::move(options)), run_folder_(std::move(run_folder)), fingerprint_(std::move(fingerprint)) {}
+    : options_(std::move(options)),
+      run_folder_(std::move(run_folder)),
+      fingerprint_(std::move(fingerprint)) {}
 
-TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource& source, Objective& objective,
-                         const TrainerCallbacks& callbacks) {
-  const double warmup = options_.warmup < 1 ? options_.warmup * static_cast<double>(options_.steps) : options_.warmup;
-  Run run{.options = options_, .student = student, .teacher = objective.needs_teacher() ? teacher : nullptr, .source = source,
+TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource& source,
+                         Objective& objective, const TrainerCallbacks& callbacks) {
+  const double warmup =
+      options_.warmup < 1 ? options_.warmup * static_cast<double>(options_.steps) : options_.warmup;
+  Run run{.options = options_,
+          .student = student,
+          .teacher = objective.needs_teacher() ? teacher : nullptr,
+          .source = source,
           .objective = objective,
-          .optimizer = AdamW(trainable(student, objective), {.beta1 = options_.beta1, .beta2 = options_.beta2,
-                                                            .epsilon = options_.epsilon, .weight_decay = options_.weight_decay,
-                                                            .clip = options_.clip}),
+          .optimizer = AdamW(trainable(student, objective), {.beta1 = options_.beta1,
+                                                             .beta2 = options_.beta2,
+                                                             .epsilon = options_.epsilon,
+                                                             .weight_decay = options_.weight_decay,
+                                                             .clip = options_.clip}),
           .loss_scale = LossScale(student.dtype() == at::kHalf, student.device()),
-          .rate = {.kind = options_.schedule, .peak = options_.learning_rate, .minimum = options_.min_learning_rate,
-                   .warmup_steps = static_cast<std::int64_t>(warmup + 0.5), .total_steps = options_.steps},
-          .window = {}, .step = 0, .report = {}, .best = {}};
+          .rate = {.kind = options_.schedule,
+                   .peak = options_.learning_rate,
+                   .minimum = options_.min_learning_rate,
+                   .warmup_steps = static_cast<std::int64_t>(warmup + 0.5),
+                   .total_steps = options_.steps},
+          .window = {},
+          .step = 0,
+          .report = {},
+          .best = {}};
   if (const auto checkpoint = Checkpoint::newest(run_folder_)) {
-    if (checkpoint->state().value("fingerprint", "") == fingerprint_) run.restore(*checkpoint);
-    else log_warning("{} belongs to other options, data or models: starting anew.", checkpoint->path().string());
+    if (checkpoint->state().value("fingerprint", "") == fingerprint_)
+      run.restore(*checkpoint);
+    else
+      log_warning("{} belongs to other options, data or models: starting anew.", checkpoint->path().string());
   }
   std::vector<std::unique_ptr<MetricsSink>> sinks;
   if (callbacks.open_sinks) sinks = callbacks.open_sinks(run.step);
@@ -240,7 +295,8 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
       record(metrics);
     }
     if (callbacks.progress) callbacks.progress(run.step, options_.steps, note);
-    if (callbacks.validate && (last || (options_.validate_every > 0 && run.step % options_.validate_every == 0))) {
+    if (callbacks.validate &&
+        (last || (options_.validate_every > 0 && run.step % options_.validate_every == 0))) {
       std::vector<Metric> metrics;
       const double value = callbacks.validate(student, metrics);
       record(metrics);
@@ -263,7 +319,8 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
   }
   run.report.steps = run.step;
   run.report.seconds = seconds_since(began);
-  run.report.tokens_per_second = static_cast<double>(run.report.tokens - tokens_before) / std::max(1e-9, run.report.seconds);
+  run.report.tokens_per_second =
+      static_cast<double>(run.report.tokens - tokens_before) / std::max(1e-9, run.report.seconds);
   if (!run.report.stopped && !run.best.empty()) load_snapshot(student, run.best);
   return run.report;
 }

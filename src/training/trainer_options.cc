@@ -13,7 +13,8 @@ void TrainerOptions::visit(OptionList& list) {
   list.add("accumulation", accumulation, "micro-batches whose gradients are added up for one optimizer step");
   list.add("learning_rate", learning_rate, "peak learning rate of AdamW");
   list.add("min_learning_rate", min_learning_rate, "learning rate at the end of the schedule");
-  list.add("schedule", schedule, "shape of the rate after warm-up").choices = {"cosine", "linear", "constant"};
+  list.add("schedule", schedule, "shape of the rate after warm-up").choices = {"cosine", "linear",
+                                                                               "constant"};
   list.add("warmup", warmup, "warm-up: a share of all steps if below 1, else steps");
   list.add("beta1", beta1, "AdamW's decay of the gradient average");
   list.add("beta2", beta2, "AdamW's decay of the squared gradient average");
@@ -21,7 +22,8 @@ void TrainerOptions::visit(OptionList& list) {
   list.add("weight_decay", weight_decay, "AdamW's weight decay, on matrices only");
   list.add("clip", clip, "limit of the global gradient norm; 0 for none");
   list.add("dropout", dropout, "dropout on the embeddings and each residual branch");
-  list.add("checkpoint_activations", checkpoint_activations, "keep block inputs only and compute the rest again: less memory, slower");
+  list.add("checkpoint_activations", checkpoint_activations,
+           "keep block inputs only and compute the rest again: less memory, slower");
   list.add("validate_every", validate_every, "steps between validations; 0: only at the end");
   list.add("save_seconds", save_seconds, "seconds between checkpoints; 0 for none");
   list.add("log_every", log_every, "steps between records in metrics.jsonl and TensorBoard");
@@ -34,7 +36,10 @@ std::int64_t resolve_steps(const TrainerOptions& options, std::int64_t tokens_pe
   const double tokens = options.tokens > 0 ? static_cast<double>(options.tokens)
                                            : options.epochs * static_cast<double>(tokens_per_epoch);
   if (tokens <= 0)
-    throw Error({.where = "training length", .found = "none of steps, tokens, epochs", .expected = "one of them above 0", .advice = ""});
+    throw Error({.where = "training length",
+                 .found = "none of steps, tokens, epochs",
+                 .expected = "one of them above 0",
+                 .advice = ""});
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(tokens / step_tokens + 0.5));
 }
 

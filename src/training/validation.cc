@@ -7,13 +7,15 @@ namespace retort {
 Likelihood likelihood(const CausalLM& model, const ExampleStore& store, std::int64_t batch_tokens) {
   const at::NoGradGuard no_grad;
   Objective cross_entropy = make_objective(Json::array({{{"name", "cross_entropy"}}}), "validation");
-  const auto source = pack_examples(store, {.batch_tokens = batch_tokens, .shuffle = false, .epochs = 1, .seed = 0});
+  const auto source =
+      pack_examples(store, {.batch_tokens = batch_tokens, .shuffle = false, .epochs = 1, .seed = 0});
   at::Tensor nats = at::zeros({}, at::TensorOptions(model.device()).dtype(at::kDouble));
   Likelihood result;
   while (const std::optional<Batch> batch = source->next()) {
     const DeviceBatch here = upload(*batch, model.device());
     const ModelOutput output = model.forward(here);
-    const ObjectiveResult loss = cross_entropy.compute({.batch = here, .student = model, .student_output = output});
+    const ObjectiveResult loss =
+        cross_entropy.compute({.batch = here, .student = model, .student_output = output});
     nats = nats + loss.terms.front().sum.to(at::kDouble);
     result.target_tokens += batch->target_count();
   }

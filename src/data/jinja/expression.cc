@@ -10,7 +10,21 @@
 
 namespace retort::jinja {
 
-enum class Kind { literal, name, list, dict, unary, binary, conditional, attribute, index, slice, call, filter, test };
+enum class Kind {
+  literal,
+  name,
+  list,
+  dict,
+  unary,
+  binary,
+  conditional,
+  attribute,
+  index,
+  slice,
+  call,
+  filter,
+  test
+};
 
 struct Node {
   Kind kind;
@@ -40,7 +54,10 @@ class Parser {
 
  private:
   [[noreturn]] void fail() const {
-    throw Error({.where = where_, .found = "'" + std::string(text_) + "' (stopped at '" + now_.text + "')", .expected = "a Jinja expression", .advice = ""});
+    throw Error({.where = where_,
+                 .found = "'" + std::string(text_) + "' (stopped at '" + now_.text + "')",
+                 .expected = "a Jinja expression",
+                 .advice = ""});
   }
 
   void advance() {
@@ -50,11 +67,15 @@ class Parser {
     const char c = text_[at_];
     if (std::isalpha(static_cast<unsigned char>(c)) || c == '_') {
       const std::size_t begin = at_;
-      while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_')) ++at_;
+      while (at_ < text_.size() &&
+             (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_'))
+        ++at_;
       now_ = {Lexeme::Kind::name, std::string(text_.substr(begin, at_ - begin))};
     } else if (std::isdigit(static_cast<unsigned char>(c))) {
       const std::size_t begin = at_;
-      while (at_ < text_.size() && (std::isdigit(static_cast<unsigned char>(text_[at_])) || text_[at_] == '.')) ++at_;
+      while (at_ < text_.size() &&
+             (std::isdigit(static_cast<unsigned char>(text_[at_])) || text_[at_] == '.'))
+        ++at_;
       now_ = {Lexeme::Kind::number, std::string(text_.substr(begin, at_ - begin))};
     } else if (c == '\'' || c == '"') {
       std::string value;
@@ -81,7 +102,9 @@ class Parser {
     }
   }
 
-  bool is(std::string_view text) const { return (now_.kind == Lexeme::Kind::sign || now_.kind == Lexeme::Kind::name) && now_.text == text; }
+  bool is(std::string_view text) const {
+    return (now_.kind == Lexeme::Kind::sign || now_.kind == Lexeme::Kind::name) && now_.text == text;
+  }
   bool accept(std::string_view text) {
     if (!is(text)) return false;
     advance();
@@ -96,7 +119,8 @@ class Parser {
     advance();
     return name;
   }
-  static Expression make(Kind kind, std::string name, std::vector<Expression> children, Json value = nullptr) {
+  static Expression make(Kind kind, std::string name, std::vector<Expression> children,
+                         Json value = nullptr) {
     return std::make_shared<const Node>(Node{kind, std::move(name), std::move(value), std::move(children)});
   }
 
@@ -281,7 +305,10 @@ class Parser {
 };
 
 [[noreturn]] void unknown(const std::string& what, const std::string& name) {
-  throw Error({.where = "chat template", .found = what + " '" + name + "'", .expected = "", .advice = "This version of Retort does not know it."});
+  throw Error({.where = "chat template",
+               .found = what + " '" + name + "'",
+               .expected = "",
+               .advice = "This version of Retort does not know it."});
 }
 
 std::string strip(const std::string& text, const std::string& set, bool left, bool right) {
@@ -294,37 +321,44 @@ constexpr const char* kSpaces = " \t\n\r\f\v";
 
 std::int64_t length_of(const Json& value) {
   if (value.is_string())
-    return std::count_if(value.get_ref<const std::string&>().begin(), value.get_ref<const std::string&>().end(),
+    return std::count_if(value.get_ref<const std::string&>().begin(),
+                         value.get_ref<const std::string&>().end(),
                          [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
   return static_cast<std::int64_t>(value.size());
 }
 
 Json text_method(const std::string& text, const std::string& name, const std::vector<Json>& arguments) {
-  const std::string first = !arguments.empty() && arguments[0].is_string() ? arguments[0].get<std::string>() : "";
+  const std::string first =
+      !arguments.empty() && arguments[0].is_string() ? arguments[0].get<std::string>() : "";
   const std::string set = arguments.empty() ? kSpaces : first;
   if (name == "strip") return strip(text, set, true, true);
   if (name == "lstrip") return strip(text, set, true, false);
   if (name == "rstrip") return strip(text, set, false, true);
   if (name == "startswith") return text.rfind(first, 0) == 0;
-  if (name == "endswith") return text.size() >= first.size() && text.compare(text.size() - first.size(), first.size(), first) == 0;
+  if (name == "endswith")
+    return text.size() >= first.size() && text.compare(text.size() - first.size(), first.size(), first) == 0;
   if (name == "upper" || name == "lower") {
     std::string result = text;
     for (char& c : result)
-      if (static_cast<unsigned char>(c) < 0x80) c = static_cast<char>(name == "upper" ? std::toupper(c) : std::tolower(c));
+      if (static_cast<unsigned char>(c) < 0x80)
+        c = static_cast<char>(name == "upper" ? std::toupper(c) : std::tolower(c));
     return result;
   }
   if (name == "split") {
     if (first.empty()) unknown("method", "split without a separator");
     Json parts = Json::array();
     std::size_t at = 0;
-    for (std::size_t hit; (hit = text.find(first, at)) != std::string::npos; at = hit + first.size()) parts.push_back(text.substr(at, hit - at));
+    for (std::size_t hit; (hit = text.find(first, at)) != std::string::npos; at = hit + first.size())
+      parts.push_back(text.substr(at, hit - at));
     parts.push_back(text.substr(at));
     return parts;
   }
   if (name == "replace" && arguments.size() == 2 && !first.empty()) {
     std::string result = text;
     const std::string by = arguments[1].get<std::string>();
-    for (std::size_t at = result.find(first); at != std::string::npos; at = result.find(first, at + by.size())) result.replace(at, first.size(), by);
+    for (std::size_t at = result.find(first); at != std::string::npos;
+         at = result.find(first, at + by.size()))
+      result.replace(at, first.size(), by);
     return result;
   }
   unknown("method", name);
@@ -342,7 +376,11 @@ Json filter(const std::string& name, const Json& value, const std::vector<Json>&
   if (name == "default") return is_undefined(value) ? (arguments.empty() ? Json("") : arguments[0]) : value;
   if (name == "join") {
     std::string result;
-    for (const Json& item : value) result += (&item == &value.front() ? "" : arguments.empty() ? "" : to_text(arguments[0])) + to_text(item);
+    for (const Json& item : value)
+      result += (&item == &value.front() ? ""
+                 : arguments.empty()     ? ""
+                                         : to_text(arguments[0])) +
+                to_text(item);
     return result;
   }
   unknown("filter", name);
@@ -354,7 +392,8 @@ bool test(const std::string& name, const Json& value) {
   if (name == "none") return value.is_null();
   if (name == "string") return value.is_string();
   if (name == "mapping") return value.is_object();
-  if (name == "sequence" || name == "iterable") return value.is_array() || value.is_string() || value.is_object();
+  if (name == "sequence" || name == "iterable")
+    return value.is_array() || value.is_string() || value.is_object();
   if (name == "number") return value.is_number();
   if (name == "boolean") return value.is_boolean();
   if (name == "true") return value.is_boolean() && value.get<bool>();
@@ -370,7 +409,8 @@ Json index_of(const Json& value, const Json& key) {
   if (value.is_array() && key.is_number_integer()) {
     auto at = key.get<std::int64_t>();
     if (at < 0) at += static_cast<std::int64_t>(value.size());
-    return at >= 0 && at < static_cast<std::int64_t>(value.size()) ? value[static_cast<std::size_t>(at)] : undefined();
+    return at >= 0 && at < static_cast<std::int64_t>(value.size()) ? value[static_cast<std::size_t>(at)]
+                                                                   : undefined();
   }
   return undefined();
 }
@@ -380,9 +420,15 @@ Json slice_of(const Json& value, const Json& first, const Json& last, const Json
   const auto n = static_cast<std::int64_t>(value.size());
   const std::int64_t step = step_value.is_null() ? 1 : step_value.get<std::int64_t>();
   if (step == 0) unknown("slice step", "0");
-  const auto clamp = [&](std::int64_t at, std::int64_t low, std::int64_t high) { return std::clamp(at < 0 ? at + n : at, low, high); };
-  std::int64_t at = first.is_null() ? (step > 0 ? 0 : n - 1) : clamp(first.get<std::int64_t>(), step > 0 ? 0 : -1, step > 0 ? n : n - 1);
-  const std::int64_t end = last.is_null() ? (step > 0 ? n : -1) : clamp(last.get<std::int64_t>(), step > 0 ? 0 : -1, step > 0 ? n : n - 1);
+  const auto clamp = [&](std::int64_t at, std::int64_t low, std::int64_t high) {
+    return std::clamp(at < 0 ? at + n : at, low, high);
+  };
+  std::int64_t at = first.is_null()
+                        ? (step > 0 ? 0 : n - 1)
+                        : clamp(first.get<std::int64_t>(), step > 0 ? 0 : -1, step > 0 ? n : n - 1);
+  const std::int64_t end = last.is_null()
+                               ? (step > 0 ? n : -1)
+                               : clamp(last.get<std::int64_t>(), step > 0 ? 0 : -1, step > 0 ? n : n - 1);
   Json result = Json::array();
   for (; step > 0 ? at < end : at > end; at += step) result.push_back(value[static_cast<std::size_t>(at)]);
   return result;
@@ -390,7 +436,9 @@ Json slice_of(const Json& value, const Json& first, const Json& last, const Json
 
 Json arithmetic(const std::string& op, const Json& left, const Json& right, Scope& scope) {
   if (op == "+" && left.is_string() && right.is_string()) {
-    scope.spend(static_cast<std::int64_t>(left.get_ref<const std::string&>().size() + right.get_ref<const std::string&>().size()) / 64);
+    scope.spend(static_cast<std::int64_t>(left.get_ref<const std::string&>().size() +
+                                          right.get_ref<const std::string&>().size()) /
+                64);
     return left.get<std::string>() + right.get<std::string>();
   }
   if (op == "+" && left.is_array() && right.is_array()) {
@@ -399,23 +447,33 @@ Json arithmetic(const std::string& op, const Json& left, const Json& right, Scop
     return result;
   }
   if (!left.is_number() || !right.is_number())
-    throw Error({.where = "chat template", .found = std::string(left.type_name()) + " " + op + " " + right.type_name(), .expected = "numbers, or texts for +", .advice = ""});
+    throw Error({.where = "chat template",
+                 .found = std::string(left.type_name()) + " " + op + " " + right.type_name(),
+                 .expected = "numbers, or texts for +",
+                 .advice = ""});
   if (left.is_number_integer() && right.is_number_integer() && op != "/") {
     const auto a = left.get<std::int64_t>(), b = right.get<std::int64_t>();
     std::int64_t result = 0;
     if (op == "+" && !__builtin_add_overflow(a, b, &result)) return result;
     if (op == "-" && !__builtin_sub_overflow(a, b, &result)) return result;
     if (op == "*" && !__builtin_mul_overflow(a, b, &result)) return result;
-    if ((op == "//" || op == "%") && b > 0) return op == "%" ? ((a % b) + b) % b : (a - (((a % b) + b) % b)) / b;
-    throw Error({.where = "chat template", .found = left.dump() + " " + op + " " + right.dump(), .expected = "a result that fits", .advice = ""});
+    if ((op == "//" || op == "%") && b > 0)
+      return op == "%" ? ((a % b) + b) % b : (a - (((a % b) + b) % b)) / b;
+    throw Error({.where = "chat template",
+                 .found = left.dump() + " " + op + " " + right.dump(),
+                 .expected = "a result that fits",
+                 .advice = ""});
   }
   const double a = left.get<double>(), b = right.get<double>();
   return op == "+" ? a + b : op == "-" ? a - b : op == "*" ? a * b : a / b;
 }
 
 bool contains(const Json& container, const Json& item) {
-  if (container.is_string() && item.is_string()) return container.get_ref<const std::string&>().find(item.get_ref<const std::string&>()) != std::string::npos;
-  if (container.is_object() && item.is_string()) return container.contains(item.get_ref<const std::string&>());
+  if (container.is_string() && item.is_string())
+    return container.get_ref<const std::string&>().find(item.get_ref<const std::string&>()) !=
+           std::string::npos;
+  if (container.is_object() && item.is_string())
+    return container.contains(item.get_ref<const std::string&>());
   return container.is_array() && std::find(container.begin(), container.end(), item) != container.end();
 }
 
@@ -438,7 +496,8 @@ Json binary(const Node& node, Scope& scope) {
 
 Json call(const Node& node, Scope& scope) {
   std::vector<Json> arguments;
-  for (std::size_t i = 1; i < node.children.size(); ++i) arguments.push_back(evaluate(node.children[i], scope));
+  for (std::size_t i = 1; i < node.children.size(); ++i)
+    arguments.push_back(evaluate(node.children[i], scope));
   const Json receiver = evaluate(node.children[0], scope);
   if (receiver.is_string()) return text_method(receiver.get<std::string>(), node.name, arguments);
   if (receiver.is_object() && node.name == "get" && !arguments.empty()) {
@@ -451,9 +510,14 @@ Json call(const Node& node, Scope& scope) {
     return pairs;
   }
   if (is_undefined(receiver) && node.name == "raise_exception")
-    throw Error({.where = "chat template", .found = arguments.empty() ? "" : to_text(arguments[0]), .expected = "messages that the template takes", .advice = ""});
-  if (is_undefined(receiver) && node.name == "range" && !arguments.empty() && arguments.back().is_number_integer()) {
-    const std::int64_t first = arguments.size() > 1 ? arguments[0].get<std::int64_t>() : 0, last = arguments[arguments.size() > 1 ? 1 : 0].get<std::int64_t>();
+    throw Error({.where = "chat template",
+                 .found = arguments.empty() ? "" : to_text(arguments[0]),
+                 .expected = "messages that the template takes",
+                 .advice = ""});
+  if (is_undefined(receiver) && node.name == "range" && !arguments.empty() &&
+      arguments.back().is_number_integer()) {
+    const std::int64_t first = arguments.size() > 1 ? arguments[0].get<std::int64_t>() : 0,
+                       last = arguments[arguments.size() > 1 ? 1 : 0].get<std::int64_t>();
     scope.spend(std::max<std::int64_t>(0, last - first));
     Json numbers = Json::array();
     for (std::int64_t i = first; i < last; ++i) numbers.push_back(i);
@@ -466,7 +530,11 @@ Json call(const Node& node, Scope& scope) {
 
 void Scope::spend(std::int64_t operations) {
   budget.operations -= operations;
-  if (budget.operations < 0) throw Error({.where = "chat template", .found = "a render without end", .expected = "a bounded one", .advice = ""});
+  if (budget.operations < 0)
+    throw Error({.where = "chat template",
+                 .found = "a render without end",
+                 .expected = "a bounded one",
+                 .advice = ""});
 }
 
 const Json* Scope::find(std::string_view name) const {
@@ -503,13 +571,16 @@ std::string to_text(const Json& value) {
   return value.dump();
 }
 
-Expression parse_expression(std::string_view text, const std::string& where) { return Parser(text, where).parse_all(); }
+Expression parse_expression(std::string_view text, const std::string& where) {
+  return Parser(text, where).parse_all();
+}
 
 Json evaluate(const Expression& expression, Scope& scope) {
   scope.spend(1);
   const Node& node = *expression;
   switch (node.kind) {
-    case Kind::literal: return node.value;
+    case Kind::literal:
+      return node.value;
     case Kind::name: {
       const Json* found = scope.find(node.name);
       return found == nullptr ? undefined() : *found;
@@ -521,26 +592,35 @@ Json evaluate(const Expression& expression, Scope& scope) {
     }
     case Kind::dict: {
       Json object = Json::object();
-      for (std::size_t i = 0; i + 1 < node.children.size(); i += 2) object[to_text(evaluate(node.children[i], scope))] = evaluate(node.children[i + 1], scope);
+      for (std::size_t i = 0; i + 1 < node.children.size(); i += 2)
+        object[to_text(evaluate(node.children[i], scope))] = evaluate(node.children[i + 1], scope);
       return object;
     }
     case Kind::unary: {
       const Json value = evaluate(node.children[0], scope);
       return node.name == "not" ? Json(!truthy(value)) : arithmetic("-", 0, value, scope);
     }
-    case Kind::binary: return binary(node, scope);
-    case Kind::conditional: return evaluate(node.children[truthy(evaluate(node.children[0], scope)) ? 1 : 2], scope);
-    case Kind::attribute: return index_of(evaluate(node.children[0], scope), node.name);
-    case Kind::index: return index_of(evaluate(node.children[0], scope), evaluate(node.children[1], scope));
+    case Kind::binary:
+      return binary(node, scope);
+    case Kind::conditional:
+      return evaluate(node.children[truthy(evaluate(node.children[0], scope)) ? 1 : 2], scope);
+    case Kind::attribute:
+      return index_of(evaluate(node.children[0], scope), node.name);
+    case Kind::index:
+      return index_of(evaluate(node.children[0], scope), evaluate(node.children[1], scope));
     case Kind::slice:
-      return slice_of(evaluate(node.children[0], scope), evaluate(node.children[1], scope), evaluate(node.children[2], scope), evaluate(node.children[3], scope));
-    case Kind::call: return call(node, scope);
+      return slice_of(evaluate(node.children[0], scope), evaluate(node.children[1], scope),
+                      evaluate(node.children[2], scope), evaluate(node.children[3], scope));
+    case Kind::call:
+      return call(node, scope);
     case Kind::filter: {
       std::vector<Json> arguments;
-      for (std::size_t i = 1; i < node.children.size(); ++i) arguments.push_back(evaluate(node.children[i], scope));
+      for (std::size_t i = 1; i < node.children.size(); ++i)
+        arguments.push_back(evaluate(node.children[i], scope));
       return filter(node.name, evaluate(node.children[0], scope), arguments);
     }
-    case Kind::test: return test(node.name, evaluate(node.children[0], scope));
+    case Kind::test:
+      return test(node.name, evaluate(node.children[0], scope));
   }
   return undefined();
 }

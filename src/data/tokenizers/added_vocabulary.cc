@@ -44,7 +44,8 @@ void AddedVocabulary::finish(const std::function<std::string(const std::string&)
   }
   for (auto* table : {raw_, normalized_})
     for (int byte = 0; byte < 256; ++byte)
-      std::stable_sort(table[byte].begin(), table[byte].end(), [](const Entry& a, const Entry& b) { return a.content.size() > b.content.size(); });
+      std::stable_sort(table[byte].begin(), table[byte].end(),
+                       [](const Entry& a, const Entry& b) { return a.content.size() > b.content.size(); });
 }
 
 std::vector<AddedVocabulary::Part> AddedVocabulary::split(std::string_view text, bool normalized) const {

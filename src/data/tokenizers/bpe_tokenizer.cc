@@ -1,4 +1,5 @@
-// A tokenizer.json as a Tokenizer: added tokens, normalizer, pre-tokenizer, BPE, post-processor, decoder, in that order.
+// A tokenizer.json as a Tokenizer: added tokens, normalizer, pre-tokenizer, BPE, post-processor, decoder, in
+// that order.
 #include <algorithm>
 #include <unordered_set>
 
@@ -30,7 +31,10 @@ void read_template(const Json& json, const std::string& where, SpecialTokens& sp
     }
     const std::string name = json_get<std::string>(item.at("SpecialToken"), "id", where);
     if (!tokens.contains(name))
-      throw Error({.where = where, .found = "special token '" + name + "' in the template only", .expected = "its ids", .advice = ""});
+      throw Error({.where = where,
+                   .found = "special token '" + name + "' in the template only",
+                   .expected = "its ids",
+                   .advice = ""});
     for (const std::int64_t id : json_get<std::vector<std::int64_t>>(tokens.at(name), "ids", where))
       (seen_text ? special.after : special.before).push_back(static_cast<TokenId>(id));
   }
@@ -49,7 +53,10 @@ SpecialTokens read_post_processor(const Json& json, const std::string& where) {
       special.after.insert(special.after.end(), more.after.begin(), more.after.end());
     }
   } else if (type != "ByteLevel") {  // ByteLevel only moves offsets
-    throw Error({.where = where, .found = "post-processor '" + type + "'", .expected = "TemplateProcessing, ByteLevel or Sequence", .advice = ""});
+    throw Error({.where = where,
+                 .found = "post-processor '" + type + "'",
+                 .expected = "TemplateProcessing, ByteLevel or Sequence",
+                 .advice = ""});
   }
   return special;
 }
@@ -57,16 +64,19 @@ SpecialTokens read_post_processor(const Json& json, const std::string& where) {
 class BpeTokenizer : public Tokenizer {
  public:
   BpeTokenizer(const Json& json, const std::string& where)
-      : model_(checked_model(json, where), where + ": model"), normalizer_(make_normalizer(json.value("normalizer", Json()), where + ": normalizer")),
+      : model_(checked_model(json, where), where + ": model"),
+        normalizer_(make_normalizer(json.value("normalizer", Json()), where + ": normalizer")),
         pre_tokenizer_(make_pre_tokenizer(json.value("pre_tokenizer", Json()), where + ": pre_tokenizer")),
         decoder_(make_decoder(json.value("decoder", Json()), where + ": decoder")),
         special_(read_post_processor(json.value("post_processor", Json()), where + ": post_processor")) {
     vocab_size_ = static_cast<std::int64_t>(model_.tokens().size());
     for (const Json& item : json.value("added_tokens", Json::array())) add(item, where + ": added_tokens");
-    added_.finish([&](const std::string& content) { return normalizer_ ? normalizer_->apply(content) : content; });
+    added_.finish(
+        [&](const std::string& content) { return normalizer_ ? normalizer_->apply(content) : content; });
     byte_level_ = json.value("decoder", Json()).dump().find("\"ByteLevel\"") != std::string::npos;
     Json identity = Json::object();  // what decides ids; truncation and padding do not
-    for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model"}) identity[key] = json.value(key, Json());
+    for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model"})
+      identity[key] = json.value(key, Json());
     fingerprint_ = hash_text(identity.dump());
   }
 
@@ -76,8 +86,10 @@ class BpeTokenizer : public Tokenizer {
     if (options.add_special_tokens) ids = special_.before;
     if (options.parse_added_tokens) {
       for (const auto& part : added_.split(clean, /*normalized=*/false)) {
-        if (part.id >= 0) ids.push_back(part.id);
-        else encode_normalized(normalized(part.text), part.text.data() == clean.data(), true, ids);
+        if (part.id >= 0)
+          ids.push_back(part.id);
+        else
+          encode_normalized(normalized(part.text), part.text.data() == clean.data(), true, ids);
       }
     } else {
       encode_normalized(normalized(clean), true, false, ids);
@@ -110,17 +122,22 @@ class BpeTokenizer : public Tokenizer {
       for (std::size_t at = 0; at < text.size();) {
         const CodePoint point = code_point_at(text, at);
         const int byte = byte_of_character(point.value);
-        if (byte >= 0) bytes += static_cast<char>(byte);
-        else bytes.append(text, at, static_cast<std::size_t>(point.length));
+        if (byte >= 0)
+          bytes += static_cast<char>(byte);
+        else
+          bytes.append(text, at, static_cast<std::size_t>(point.length));
         at += static_cast<std::size_t>(point.length);
       }
       return bytes;
     }
-    if (const int byte = byte_of_fallback_token(text); byte >= 0) return std::string(1, static_cast<char>(byte));
+    if (const int byte = byte_of_fallback_token(text); byte >= 0)
+      return std::string(1, static_cast<char>(byte));
     constexpr std::string_view kSpace = "▁";
     for (std::size_t at = 0; at < text.size();) {
-      if (text.compare(at, kSpace.size(), kSpace) == 0) bytes += ' ', at += kSpace.size();
-      else bytes += text[at++];
+      if (text.compare(at, kSpace.size(), kSpace) == 0)
+        bytes += ' ', at += kSpace.size();
+      else
+        bytes += text[at++];
     }
     return bytes;
   }
@@ -132,7 +149,9 @@ class BpeTokenizer : public Tokenizer {
   }
   std::string token_text(TokenId id) const override {
     if (const AddedToken* added = added_.find(id)) return added->content;
-    return id >= 0 && static_cast<std::size_t>(id) < model_.tokens().size() ? model_.tokens()[static_cast<std::size_t>(id)] : "";
+    return id >= 0 && static_cast<std::size_t>(id) < model_.tokens().size()
+               ? model_.tokens()[static_cast<std::size_t>(id)]
+               : "";
   }
   const std::vector<AddedToken>& added_tokens() const override { return added_.tokens(); }
   std::string fingerprint() const override { return fingerprint_; }
@@ -143,28 +162,41 @@ class BpeTokenizer : public Tokenizer {
       throw Error({.where = where, .found = "no model", .expected = "a tokenizer.json", .advice = ""});
     // Old files leave the type of a BPE model out.
     const std::string type = json_get_or<std::string>(json["model"], "type", "BPE", where);
-    if (type != "BPE") throw Error({.where = where + ": model", .found = "type '" + type + "'", .expected = "BPE", .advice = ""});
+    if (type != "BPE")
+      throw Error(
+          {.where = where + ": model", .found = "type '" + type + "'", .expected = "BPE", .advice = ""});
     return json["model"];
   }
 
   void add(const Json& item, const std::string& where) {
     const std::int64_t id = json_get<std::int64_t>(item, "id", where);
-    if (id < 0 || id >= 1 << 24) throw Error({.where = where, .found = std::to_string(id), .expected = "an id below 16,777,216", .advice = ""});
-    AddedToken token{static_cast<TokenId>(id), json_get<std::string>(item, "content", where), json_get_or<bool>(item, "special", false, where),
-                     json_get_or<bool>(item, "lstrip", false, where), json_get_or<bool>(item, "rstrip", false, where),
-                     json_get_or<bool>(item, "normalized", false, where), json_get_or<bool>(item, "single_word", false, where)};
+    if (id < 0 || id >= 1 << 24)
+      throw Error(
+          {.where = where, .found = std::to_string(id), .expected = "an id below 16,777,216", .advice = ""});
+    AddedToken token{static_cast<TokenId>(id),
+                     json_get<std::string>(item, "content", where),
+                     json_get_or<bool>(item, "special", false, where),
+                     json_get_or<bool>(item, "lstrip", false, where),
+                     json_get_or<bool>(item, "rstrip", false, where),
+                     json_get_or<bool>(item, "normalized", false, where),
+                     json_get_or<bool>(item, "single_word", false, where)};
     vocab_size_ = std::max(vocab_size_, id + 1);
     added_.add(std::move(token));
   }
 
-  std::string normalized(std::string_view text) const { return normalizer_ ? normalizer_->apply(std::string(text)) : std::string(text); }
+  std::string normalized(std::string_view text) const {
+    return normalizer_ ? normalizer_->apply(std::string(text)) : std::string(text);
+  }
 
   // `at_start`: the text begins the whole input.
-  void encode_normalized(const std::string& text, bool at_start, bool parse_added, std::vector<TokenId>& ids) const {
+  void encode_normalized(const std::string& text, bool at_start, bool parse_added,
+                         std::vector<TokenId>& ids) const {
     if (!parse_added) return encode_plain(text, at_start, ids);
     for (const auto& part : added_.split(text, /*normalized=*/true)) {
-      if (part.id >= 0) ids.push_back(part.id);
-      else encode_plain(std::string(part.text), at_start && part.text.data() == text.data(), ids);
+      if (part.id >= 0)
+        ids.push_back(part.id);
+      else
+        encode_plain(std::string(part.text), at_start && part.text.data() == text.data(), ids);
     }
   }
 

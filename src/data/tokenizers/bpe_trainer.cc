@@ -24,14 +24,17 @@ struct Word {
 using Pair = std::pair<TokenId, TokenId>;
 struct PairHash {
   std::size_t operator()(const Pair& pair) const {
-    return std::hash<std::uint64_t>()(std::uint64_t{static_cast<std::uint32_t>(pair.first)} << 32 | static_cast<std::uint32_t>(pair.second));
+    return std::hash<std::uint64_t>()(std::uint64_t{static_cast<std::uint32_t>(pair.first)} << 32 |
+                                      static_cast<std::uint32_t>(pair.second));
   }
 };
 
 struct Candidate {
   std::int64_t count;
   Pair pair;
-  bool operator<(const Candidate& other) const { return count != other.count ? count < other.count : pair > other.pair; }
+  bool operator<(const Candidate& other) const {
+    return count != other.count ? count < other.count : pair > other.pair;
+  }
 };
 
 // Which words hold a pair is kept as a list that may name words that no longer do: they are passed over.
@@ -40,8 +43,9 @@ struct PairRecord {
   std::vector<std::int32_t> words;
 };
 
-std::vector<Word> count_words(const std::function<std::optional<std::string>()>& next_text, const PreTokenizer& splitter,
-                              const Normalizer& normalizer, const std::unordered_map<std::string, TokenId>& alphabet) {
+std::vector<Word> count_words(const std::function<std::optional<std::string>()>& next_text,
+                              const PreTokenizer& splitter, const Normalizer& normalizer,
+                              const std::unordered_map<std::string, TokenId>& alphabet) {
   std::unordered_map<std::string, std::int64_t> counts;
   while (const std::optional<std::string> text = next_text()) {
     const std::string clean = is_valid_utf8(*text) ? *text : replace_invalid_utf8(*text);
@@ -65,11 +69,13 @@ std::vector<Word> count_words(const std::function<std::optional<std::string>()>&
 
 class Trainer {
  public:
-  Trainer(std::vector<Word> words, std::vector<std::string> tokens) : words_(std::move(words)), tokens_(std::move(tokens)) {
+  Trainer(std::vector<Word> words, std::vector<std::string> tokens)
+      : words_(std::move(words)), tokens_(std::move(tokens)) {
     for (std::size_t i = 0; i < tokens_.size(); ++i) ids_.emplace(tokens_[i], static_cast<TokenId>(i));
     for (std::size_t w = 0; w < words_.size(); ++w)
       for (std::size_t i = 0; i + 1 < words_[w].symbols.size(); ++i)
-        change({words_[w].symbols[i], words_[w].symbols[i + 1]}, words_[w].count, static_cast<std::int32_t>(w));
+        change({words_[w].symbols[i], words_[w].symbols[i + 1]}, words_[w].count,
+               static_cast<std::int32_t>(w));
     for (const auto& [pair, record] : pairs_) queue_.push({record.count, pair});
   }
 
@@ -98,7 +104,8 @@ class Trainer {
   }
 
   void apply(const Pair& pair) {
-    const std::string text = tokens_[static_cast<std::size_t>(pair.first)] + tokens_[static_cast<std::size_t>(pair.second)];
+    const std::string text =
+        tokens_[static_cast<std::size_t>(pair.first)] + tokens_[static_cast<std::size_t>(pair.second)];
     const auto [known, is_new] = ids_.emplace(text, static_cast<TokenId>(tokens_.size()));
     if (is_new) tokens_.push_back(text);
     const TokenId merged = known->second;
@@ -107,16 +114,19 @@ class Trainer {
     std::sort(where.begin(), where.end());
     where.erase(std::unique(where.begin(), where.end()), where.end());
     std::vector<Pair> grown;
-    for (const std::int32_t w : where) merge_word(words_[static_cast<std::size_t>(w)], w, pair, merged, grown);
+    for (const std::int32_t w : where)
+      merge_word(words_[static_cast<std::size_t>(w)], w, pair, merged, grown);
     pairs_.erase(pair);
     std::sort(grown.begin(), grown.end());
     grown.erase(std::unique(grown.begin(), grown.end()), grown.end());
     for (const Pair& g : grown)
-      if (const auto record = pairs_.find(g); record != pairs_.end() && record->second.count > 0) queue_.push({record->second.count, g});
+      if (const auto record = pairs_.find(g); record != pairs_.end() && record->second.count > 0)
+        queue_.push({record->second.count, g});
   }
 
   // Replaces the pair in one word and moves the counts of the pairs around it.
-  void merge_word(Word& word, std::int32_t index, const Pair& pair, TokenId merged, std::vector<Pair>& grown) {
+  void merge_word(Word& word, std::int32_t index, const Pair& pair, TokenId merged,
+                  std::vector<Pair>& grown) {
     std::vector<TokenId>& s = word.symbols;
     const auto grow = [&](const Pair& g) {
       change(g, word.count, index);
@@ -153,10 +163,14 @@ void BpeTrainerOptions::visit(OptionList& list) {
   list.add("special_tokens", special_tokens, "tokens that text never makes; they get the first ids");
 }
 
-Json train_bpe(const std::function<std::optional<std::string>()>& next_text, const BpeTrainerOptions& options) {
+Json train_bpe(const std::function<std::optional<std::string>()>& next_text,
+               const BpeTrainerOptions& options) {
   const auto fixed = static_cast<std::int64_t>(options.special_tokens.size()) + 256;
   if (options.vocab_size < fixed)
-    throw Error({.where = "vocab_size", .found = std::to_string(options.vocab_size), .expected = fmt::format("at least {}: special tokens and bytes", fixed), .advice = ""});
+    throw Error({.where = "vocab_size",
+                 .found = std::to_string(options.vocab_size),
+                 .expected = fmt::format("at least {}: special tokens and bytes", fixed),
+                 .advice = ""});
   std::vector<std::string> tokens = options.special_tokens;
   std::vector<std::string> alphabet(byte_characters().begin(), byte_characters().end());
   std::sort(alphabet.begin(), alphabet.end());  // UTF-8 sorts as code points do
@@ -165,22 +179,46 @@ Json train_bpe(const std::function<std::optional<std::string>()>& next_text, con
   for (std::size_t i = 0; i < tokens.size(); ++i) ids.emplace(tokens[i], static_cast<TokenId>(i));
 
   const Json pre_tokenizer = split_then_byte_level(kQwen2Pattern), normalizer = {{"type", "NFC"}};
-  Trainer trainer(count_words(next_text, *make_pre_tokenizer(pre_tokenizer, "trainer"), *make_normalizer(normalizer, "trainer"), ids), tokens);
+  Trainer trainer(count_words(next_text, *make_pre_tokenizer(pre_tokenizer, "trainer"),
+                              *make_normalizer(normalizer, "trainer"), ids),
+                  tokens);
   trainer.run(options.vocab_size, options.min_frequency);
 
   Json vocabulary = Json::object(), merges = Json::array(), added = Json::array();
   for (std::size_t i = 0; i < trainer.tokens().size(); ++i) vocabulary[trainer.tokens()[i]] = i;
   for (const auto& [left, right] : trainer.merges())
-    merges.push_back({trainer.tokens()[static_cast<std::size_t>(left)], trainer.tokens()[static_cast<std::size_t>(right)]});
+    merges.push_back({trainer.tokens()[static_cast<std::size_t>(left)],
+                      trainer.tokens()[static_cast<std::size_t>(right)]});
   for (std::size_t i = 0; i < options.special_tokens.size(); ++i)
-    added.push_back({{"id", i}, {"content", options.special_tokens[i]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                     {"normalized", false}, {"special", true}});
-  return {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}, {"normalizer", normalizer},
-          {"pre_tokenizer", pre_tokenizer}, {"post_processor", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
-          {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
-          {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-                     {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", false},
-                     {"vocab", vocabulary}, {"merges", merges}}}};
+    added.push_back({{"id", i},
+                     {"content", options.special_tokens[i]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+  return {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", added},
+      {"normalizer", normalizer},
+      {"pre_tokenizer", pre_tokenizer},
+      {"post_processor",
+       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
+      {"decoder",
+       {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", false},
+        {"byte_fallback", false},
+        {"ignore_merges", false},
+        {"vocab", vocabulary},
+        {"merges", merges}}}};
 }
 
 void write_tokenizer(const std::filesystem::path& folder, const Json& tokenizer_json, const Json& config) {

@@ -31,9 +31,11 @@ class ByteLevel : public Decoder {
 
 class Metaspace : public Decoder {
  public:
-  Metaspace(const Json& json, const std::string& where) : replacement_(json_get_or<std::string>(json, "replacement", "▁", where)) {
+  Metaspace(const Json& json, const std::string& where)
+      : replacement_(json_get_or<std::string>(json, "replacement", "▁", where)) {
     const bool legacy = json_get_or<bool>(json, "add_prefix_space", true, where);
-    prepended_ = json_get_or<std::string>(json, "prepend_scheme", legacy ? "always" : "never", where) != "never";
+    prepended_ =
+        json_get_or<std::string>(json, "prepend_scheme", legacy ? "always" : "never", where) != "never";
   }
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -63,8 +65,10 @@ class ByteFallback : public Decoder {
     std::string bytes;
     const auto flush = [&] {
       if (bytes.empty()) return;
-      if (is_valid_utf8(bytes)) result.push_back(bytes);
-      else for (std::size_t i = 0; i < bytes.size(); ++i) result.emplace_back("\xEF\xBF\xBD");
+      if (is_valid_utf8(bytes))
+        result.push_back(bytes);
+      else
+        for (std::size_t i = 0; i < bytes.size(); ++i) result.emplace_back("\xEF\xBF\xBD");
       bytes.clear();
     };
     for (std::string& token : tokens) {
@@ -92,12 +96,16 @@ class Fuse : public Decoder {
 class Strip : public Decoder {
  public:
   Strip(const Json& json, const std::string& where)
-      : content_(json_get<std::string>(json, "content", where)), start_(json_get<std::int64_t>(json, "start", where)),
+      : content_(json_get<std::string>(json, "content", where)),
+        start_(json_get<std::int64_t>(json, "start", where)),
         stop_(json_get<std::int64_t>(json, "stop", where)) {}
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
     for (std::string& token : tokens) {
-      for (std::int64_t i = 0; i < start_ && token.rfind(content_, 0) == 0; ++i) token.erase(0, content_.size());
-      for (std::int64_t i = 0; i < stop_ && token.size() >= content_.size() && token.compare(token.size() - content_.size(), content_.size(), content_) == 0; ++i)
+      for (std::int64_t i = 0; i < start_ && token.rfind(content_, 0) == 0; ++i)
+        token.erase(0, content_.size());
+      for (std::int64_t i = 0; i < stop_ && token.size() >= content_.size() &&
+                               token.compare(token.size() - content_.size(), content_.size(), content_) == 0;
+           ++i)
         token.erase(token.size() - content_.size());
     }
     return tokens;
@@ -153,7 +161,10 @@ std::unique_ptr<Decoder> make_decoder(const Json& json, const std::string& where
       if (auto made = make_decoder(part, where)) sequence->parts.push_back(std::move(made));
     return sequence;
   }
-  throw Error({.where = where, .found = "decoder '" + type + "'", .expected = "one of ByteLevel Metaspace ByteFallback Fuse Strip Replace Sequence", .advice = ""});
+  throw Error({.where = where,
+               .found = "decoder '" + type + "'",
+               .expected = "one of ByteLevel Metaspace ByteFallback Fuse Strip Replace Sequence",
+               .advice = ""});
 }
 
 }  // namespace retort

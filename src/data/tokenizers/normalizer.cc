@@ -86,14 +86,19 @@ std::unique_ptr<Normalizer> make_normalizer(const Json& json, const std::string&
   if (type == "Lowercase") return std::make_unique<Lowercase>();
   if (type == "Replace") return std::make_unique<ReplaceAll>(json, where);
   if (type == "Prepend") return std::make_unique<Prepend>(json_get<std::string>(json, "prepend", where));
-  if (type == "Strip") return std::make_unique<Strip>(json_get_or<bool>(json, "strip_left", true, where), json_get_or<bool>(json, "strip_right", true, where));
+  if (type == "Strip")
+    return std::make_unique<Strip>(json_get_or<bool>(json, "strip_left", true, where),
+                                   json_get_or<bool>(json, "strip_right", true, where));
   if (type == "Sequence") {
     auto sequence = std::make_unique<Sequence>();
     for (const Json& part : json.value("normalizers", Json::array()))
       if (auto made = make_normalizer(part, where)) sequence->parts.push_back(std::move(made));
     return sequence;
   }
-  throw Error({.where = where, .found = "normalizer '" + type + "'", .expected = "one of NFC NFD NFKC NFKD Lowercase Replace Prepend Strip Sequence", .advice = ""});
+  throw Error({.where = where,
+               .found = "normalizer '" + type + "'",
+               .expected = "one of NFC NFD NFKC NFKD Lowercase Replace Prepend Strip Sequence",
+               .advice = ""});
 }
 
 }  // namespace retort

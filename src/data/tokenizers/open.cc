@@ -1,4 +1,5 @@
-// A tokenizer's folder: tokenizer.json, or the older vocab.json + merges.txt, which say less and are completed by class.
+// A tokenizer's folder: tokenizer.json, or the older vocab.json + merges.txt, which say less and are
+// completed by class.
 #include <sstream>
 #include <utility>
 
@@ -11,8 +12,8 @@ namespace retort {
 namespace fs = std::filesystem;
 namespace {
 
-// Json keeps the order of keys and so looks them up one by one: 150,000 of them are read by the sorted kind and handed on as a
-// list of [token, id].
+// Json keeps the order of keys and so looks them up one by one: 150,000 of them are read by the sorted kind
+// and handed on as a list of [token, id].
 nlohmann::json parse_sorted(const fs::path& path) {
   nlohmann::json parsed = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
   if (parsed.is_discarded()) parse_json(read_file(path), path.string());  // says where
@@ -20,16 +21,23 @@ nlohmann::json parse_sorted(const fs::path& path) {
 }
 
 Json as_list(const nlohmann::json& vocabulary, const std::string& where) {
-  if (!vocabulary.is_object()) throw Error({.where = where, .found = vocabulary.type_name(), .expected = "a map of tokens to ids", .advice = ""});
+  if (!vocabulary.is_object())
+    throw Error({.where = where,
+                 .found = vocabulary.type_name(),
+                 .expected = "a map of tokens to ids",
+                 .advice = ""});
   Json list = Json::array();
-  for (const auto& [token, id] : vocabulary.items()) list.push_back(Json::array({token, id.is_number_integer() ? Json(id.get<std::int64_t>()) : Json(id.dump())}));
+  for (const auto& [token, id] : vocabulary.items())
+    list.push_back(
+        Json::array({token, id.is_number_integer() ? Json(id.get<std::int64_t>()) : Json(id.dump())}));
   return list;
 }
 
 Json read_tokenizer_json(const fs::path& path) {
   nlohmann::json parsed = parse_sorted(path);
   nlohmann::json vocabulary;
-  if (parsed.is_object() && parsed.contains("model") && parsed["model"].is_object() && parsed["model"].contains("vocab"))
+  if (parsed.is_object() && parsed.contains("model") && parsed["model"].is_object() &&
+      parsed["model"].contains("vocab"))
     vocabulary = std::exchange(parsed["model"]["vocab"], nullptr);
   Json rest = Json::parse(parsed.dump());
   if (vocabulary.is_object()) rest["model"]["vocab"] = as_list(vocabulary, path.string());
@@ -62,7 +70,10 @@ Json added_tokens(const Json& config, const std::string& where) {
   Json list = Json::array();
   for (const auto& [id, token] : config.value("added_tokens_decoder", Json::object()).items()) {
     if (id.empty() || id.size() > 9 || id.find_first_not_of("0123456789") != std::string::npos)
-      throw Error({.where = where + ": added_tokens_decoder", .found = "'" + id + "'", .expected = "an id", .advice = ""});
+      throw Error({.where = where + ": added_tokens_decoder",
+                   .found = "'" + id + "'",
+                   .expected = "an id",
+                   .advice = ""});
     Json item = token;
     item["id"] = std::stoll(id);
     list.push_back(item);
@@ -73,15 +84,27 @@ Json added_tokens(const Json& config, const std::string& where) {
 }  // namespace
 
 std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder) {
-  if (const fs::path whole = folder / "tokenizer.json"; fs::exists(whole)) return make_tokenizer(read_tokenizer_json(whole), whole.string());
-  const fs::path vocabulary = folder / "vocab.json", merges = folder / "merges.txt", config_path = folder / "tokenizer_config.json";
+  if (const fs::path whole = folder / "tokenizer.json"; fs::exists(whole))
+    return make_tokenizer(read_tokenizer_json(whole), whole.string());
+  const fs::path vocabulary = folder / "vocab.json", merges = folder / "merges.txt",
+                 config_path = folder / "tokenizer_config.json";
   if (!fs::exists(vocabulary))
-    throw Error({.where = folder.string(), .found = "no tokenizer", .expected = "tokenizer.json, or vocab.json with merges.txt", .advice = ""});
+    throw Error({.where = folder.string(),
+                 .found = "no tokenizer",
+                 .expected = "tokenizer.json, or vocab.json with merges.txt",
+                 .advice = ""});
   if (!fs::exists(merges))
-    throw Error({.where = merges.string(), .found = "no such file", .expected = "the merges that belong to vocab.json", .advice = ""});
+    throw Error({.where = merges.string(),
+                 .found = "no such file",
+                 .expected = "the merges that belong to vocab.json",
+                 .advice = ""});
   const Json config = fs::exists(config_path) ? read_json(config_path) : Json::object();
-  Json tokenizer = {{"model", {{"type", "BPE"}, {"vocab", as_list(parse_sorted(vocabulary), vocabulary.string())}, {"merges", read_merges(merges)}}}};
-  set_rules(tokenizer, json_get_or<std::string>(config, "tokenizer_class", "GPT2Tokenizer", config_path.string()));
+  Json tokenizer = {{"model",
+                     {{"type", "BPE"},
+                      {"vocab", as_list(parse_sorted(vocabulary), vocabulary.string())},
+                      {"merges", read_merges(merges)}}}};
+  set_rules(tokenizer,
+            json_get_or<std::string>(config, "tokenizer_class", "GPT2Tokenizer", config_path.string()));
   tokenizer["added_tokens"] = added_tokens(config, config_path.string());
   return make_tokenizer(tokenizer, folder.string());
 }

@@ -9,7 +9,8 @@
 namespace retort {
 namespace {
 
-constexpr const char* kByteLevelPattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr const char* kByteLevelPattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
@@ -51,8 +52,10 @@ std::vector<Span> spans_of_characters(const std::function<bool(char32_t)>& is_ma
     const CodePoint point = code_point_at(text, at);
     const std::size_t end = at + static_cast<std::size_t>(point.length);
     const bool match = is_match(point.value);
-    if (!match && !spans.empty() && !spans.back().match) spans.back().end = end;
-    else spans.push_back({at, end, match});
+    if (!match && !spans.empty() && !spans.back().match)
+      spans.back().end = end;
+    else
+      spans.push_back({at, end, match});
     at = end;
   }
   return spans;
@@ -62,28 +65,35 @@ std::vector<Span> apply_behavior(const std::vector<Span>& spans, Behavior behavi
   std::vector<Span> result;
   bool previous_match = false;
   switch (behavior) {
-    case Behavior::isolated: return spans;
+    case Behavior::isolated:
+      return spans;
     case Behavior::removed:
       for (const Span& span : spans)
         if (!span.match) result.push_back(span);
       return result;
     case Behavior::contiguous:
       for (const Span& span : spans) {
-        if (!result.empty() && result.back().match == span.match) result.back().end = span.end;
-        else result.push_back(span);
+        if (!result.empty() && result.back().match == span.match)
+          result.back().end = span.end;
+        else
+          result.push_back(span);
       }
       return result;
     case Behavior::merged_with_previous:
       for (const Span& span : spans) {
-        if (span.match && !previous_match && !result.empty()) result.back().end = span.end;
-        else result.push_back(span);
+        if (span.match && !previous_match && !result.empty())
+          result.back().end = span.end;
+        else
+          result.push_back(span);
         previous_match = span.match;
       }
       return result;
     case Behavior::merged_with_next:
       for (auto span = spans.rbegin(); span != spans.rend(); ++span) {
-        if (span->match && !previous_match && !result.empty()) result.back().begin = span->begin;
-        else result.push_back(*span);
+        if (span->match && !previous_match && !result.empty())
+          result.back().begin = span->begin;
+        else
+          result.push_back(*span);
         previous_match = span->match;
       }
       return {result.rbegin(), result.rend()};
@@ -91,23 +101,31 @@ std::vector<Span> apply_behavior(const std::vector<Span>& spans, Behavior behavi
   return result;
 }
 
-std::vector<Piece> cut(std::vector<Piece> pieces, const std::function<std::vector<Span>(std::string_view)>& find, Behavior behavior) {
+std::vector<Piece> cut(std::vector<Piece> pieces,
+                       const std::function<std::vector<Span>(std::string_view)>& find, Behavior behavior) {
   std::vector<Piece> result;
   for (Piece& piece : pieces)
     for (const Span& span : apply_behavior(find(piece.text), behavior))
-      if (span.end > span.begin) result.push_back({piece.text.substr(span.begin, span.end - span.begin), piece.at_start && span.begin == 0});
+      if (span.end > span.begin)
+        result.push_back(
+            {piece.text.substr(span.begin, span.end - span.begin), piece.at_start && span.begin == 0});
   return result;
 }
 
 class Split : public PreTokenizer {
  public:
-  Split(Regex regex, Behavior behavior, bool invert) : regex_(std::move(regex)), behavior_(behavior), invert_(invert) {}
+  Split(Regex regex, Behavior behavior, bool invert)
+      : regex_(std::move(regex)), behavior_(behavior), invert_(invert) {}
   std::vector<Piece> split(std::vector<Piece> pieces) const override {
-    return cut(std::move(pieces), [&](std::string_view text) {
-      std::vector<Span> spans = spans_of_regex(regex_, text);
-      if (invert_) for (Span& span : spans) span.match = !span.match;
-      return spans;
-    }, behavior_);
+    return cut(
+        std::move(pieces),
+        [&](std::string_view text) {
+          std::vector<Span> spans = spans_of_regex(regex_, text);
+          if (invert_)
+            for (Span& span : spans) span.match = !span.match;
+          return spans;
+        },
+        behavior_);
   }
 
  private:
@@ -120,7 +138,9 @@ class SplitCharacters : public PreTokenizer {
  public:
   SplitCharacters(bool (*is_match)(char32_t), Behavior behavior) : is_match_(is_match), behavior_(behavior) {}
   std::vector<Piece> split(std::vector<Piece> pieces) const override {
-    return cut(std::move(pieces), [&](std::string_view text) { return spans_of_characters(is_match_, text); }, behavior_);
+    return cut(
+        std::move(pieces), [&](std::string_view text) { return spans_of_characters(is_match_, text); },
+        behavior_);
   }
 
  private:
@@ -132,14 +152,17 @@ class ByteLevel : public PreTokenizer {
  public:
   ByteLevel(const Json& json, const std::string& where)
       : add_prefix_space_(json_get_or<bool>(json, "add_prefix_space", true, where)),
-        use_regex_(json_get_or<bool>(json, "use_regex", true, where)), regex_(kByteLevelPattern, where) {}
+        use_regex_(json_get_or<bool>(json, "use_regex", true, where)),
+        regex_(kByteLevelPattern, where) {}
 
   std::vector<Piece> split(std::vector<Piece> pieces) const override {
     if (add_prefix_space_)
       for (Piece& piece : pieces)
         if (piece.text.empty() || piece.text[0] != ' ') piece.text.insert(0, " ");
     if (use_regex_)
-      pieces = cut(std::move(pieces), [&](std::string_view text) { return spans_of_regex(regex_, text); }, Behavior::isolated);
+      pieces = cut(
+          std::move(pieces), [&](std::string_view text) { return spans_of_regex(regex_, text); },
+          Behavior::isolated);
     for (Piece& piece : pieces) {
       std::string mapped;
       mapped.reserve(piece.text.size() * 2);
@@ -157,7 +180,8 @@ class ByteLevel : public PreTokenizer {
 class Metaspace : public PreTokenizer {
  public:
   Metaspace(const Json& json, const std::string& where)
-      : replacement_(json_get_or<std::string>(json, "replacement", "▁", where)), split_(json_get_or<bool>(json, "split", true, where)) {
+      : replacement_(json_get_or<std::string>(json, "replacement", "▁", where)),
+        split_(json_get_or<bool>(json, "split", true, where)) {
     // Older files say add_prefix_space instead of prepend_scheme.
     const bool legacy = json_get_or<bool>(json, "add_prefix_space", true, where);
     scheme_ = json_get_or<std::string>(json, "prepend_scheme", legacy ? "always" : "never", where);
@@ -167,16 +191,22 @@ class Metaspace : public PreTokenizer {
     for (Piece& piece : pieces) {
       std::string text;
       for (const char c : piece.text) {
-        if (c == ' ') text += replacement_;
-        else text += c;
+        if (c == ' ')
+          text += replacement_;
+        else
+          text += c;
       }
       const bool wanted = scheme_ == "always" || (scheme_ == "first" && piece.at_start);
       piece.text = wanted && text.rfind(replacement_, 0) != 0 ? replacement_ + text : text;
     }
     if (!split_) return pieces;
     const char32_t mark = code_point_at(replacement_, 0).value;
-    return cut(std::move(pieces), [&](std::string_view text) { return spans_of_characters([mark](char32_t c) { return c == mark; }, text); },
-               Behavior::merged_with_next);
+    return cut(
+        std::move(pieces),
+        [&](std::string_view text) {
+          return spans_of_characters([mark](char32_t c) { return c == mark; }, text);
+        },
+        Behavior::merged_with_next);
   }
 
  private:
@@ -201,22 +231,30 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json& json, const std::st
   if (type == "ByteLevel") return std::make_unique<ByteLevel>(json, where);
   if (type == "Metaspace") return std::make_unique<Metaspace>(json, where);
   if (type == "Split")
-    return std::make_unique<Split>(make_pattern(json.value("pattern", Json()), where), parse_behavior(json_get<std::string>(json, "behavior", where), where),
+    return std::make_unique<Split>(make_pattern(json.value("pattern", Json()), where),
+                                   parse_behavior(json_get<std::string>(json, "behavior", where), where),
                                    json_get_or<bool>(json, "invert", false, where));
   if (type == "Digits")
-    return std::make_unique<SplitCharacters>(is_numeric, json_get_or<bool>(json, "individual_digits", false, where) ? Behavior::isolated : Behavior::contiguous);
+    return std::make_unique<SplitCharacters>(
+        is_numeric, json_get_or<bool>(json, "individual_digits", false, where) ? Behavior::isolated
+                                                                               : Behavior::contiguous);
   if (type == "Punctuation")
-    return std::make_unique<SplitCharacters>(is_punctuation, parse_behavior(json_get_or<std::string>(json, "behavior", "Isolated", where), where));
+    return std::make_unique<SplitCharacters>(
+        is_punctuation, parse_behavior(json_get_or<std::string>(json, "behavior", "Isolated", where), where));
   if (type == "WhitespaceSplit") return std::make_unique<SplitCharacters>(is_white_space, Behavior::removed);
-  if (type == "Whitespace") return std::make_unique<Split>(Regex(R"(\w+|[^\w\s]+)", where), Behavior::removed, /*invert=*/true);
+  if (type == "Whitespace")
+    return std::make_unique<Split>(Regex(R"(\w+|[^\w\s]+)", where), Behavior::removed, /*invert=*/true);
   if (type == "Sequence") {
     auto sequence = std::make_unique<Sequence>();
     for (const Json& part : json.value("pretokenizers", Json::array()))
       if (auto made = make_pre_tokenizer(part, where)) sequence->parts.push_back(std::move(made));
     return sequence;
   }
-  throw Error({.where = where, .found = "pre-tokenizer '" + type + "'",
-               .expected = "one of ByteLevel Split Metaspace Digits Whitespace WhitespaceSplit Punctuation Sequence", .advice = ""});
+  throw Error(
+      {.where = where,
+       .found = "pre-tokenizer '" + type + "'",
+       .expected = "one of ByteLevel Split Metaspace Digits Whitespace WhitespaceSplit Punctuation Sequence",
+       .advice = ""});
 }
 
 }  // namespace retort

@@ -19,9 +19,12 @@ std::string spell_out_spaces(const std::string& pattern) {
     const char c = pattern[i];
     if (c == '\\' && i + 1 < pattern.size()) {
       const char next = pattern[++i];
-      if (next == 's') result += class_depth > 0 ? std::string(kWhiteSpace) : "[" + std::string(kWhiteSpace) + "]";
-      else if (next == 'S' && class_depth == 0) result += "[^" + std::string(kWhiteSpace) + "]";
-      else result += {c, next};
+      if (next == 's')
+        result += class_depth > 0 ? std::string(kWhiteSpace) : "[" + std::string(kWhiteSpace) + "]";
+      else if (next == 'S' && class_depth == 0)
+        result += "[^" + std::string(kWhiteSpace) + "]";
+      else
+        result += {c, next};
       continue;
     }
     if (c == '[') ++class_depth;
@@ -52,14 +55,18 @@ Regex::Regex(std::string pattern, const std::string& where) : code_(std::make_un
   const std::string translated = spell_out_spaces(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  code_->compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK,
-                                  &error, &offset, nullptr);
+  code_->compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
   if (code_->compiled == nullptr) {
     PCRE2_UCHAR message[120];
     pcre2_get_error_message(error, message, sizeof message);
-    throw Error({.where = where, .found = "pattern '" + pattern + "': " + reinterpret_cast<const char*>(message), .expected = "a regular expression", .advice = ""});
+    throw Error({.where = where,
+                 .found = "pattern '" + pattern + "': " + reinterpret_cast<const char*>(message),
+                 .expected = "a regular expression",
+                 .advice = ""});
   }
-  pcre2_jit_compile(code_->compiled, PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter matches the same
+  pcre2_jit_compile(code_->compiled,
+                    PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter matches the same
 }
 
 Regex::~Regex() = default;
@@ -67,10 +74,14 @@ Regex::Regex(Regex&&) noexcept = default;
 
 bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
   pcre2_match_data* data = match_data();
-  const int count = pcre2_match(code_->compiled, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK, data, nullptr);
+  const int count = pcre2_match(code_->compiled, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                                PCRE2_NO_UTF_CHECK, data, nullptr);
   if (count == PCRE2_ERROR_NOMATCH) return false;
   if (count < 0)
-    throw Error({.where = "tokenizer pattern", .found = "a text that exhausts the matcher (PCRE2 error " + std::to_string(count) + ")", .expected = "", .advice = ""});
+    throw Error({.where = "tokenizer pattern",
+                 .found = "a text that exhausts the matcher (PCRE2 error " + std::to_string(count) + ")",
+                 .expected = "",
+                 .advice = ""});
   const PCRE2_SIZE* place = pcre2_get_ovector_pointer(data);
   begin = place[0];
   end = place[1];
