@@ -68,7 +68,8 @@ void set_rules(Json& tokenizer, const std::string& tokenizer_class) {
 
 Json added_tokens(const Json& config, const std::string& where) {
   Json list = Json::array();
-  for (const auto& [id, token] : config.value("added_tokens_decoder", Json::object()).items()) {
+  const Json decoder_tokens = config.value("added_tokens_decoder", Json::object());
+  for (const auto& [id, token] : decoder_tokens.items()) {
     if (id.empty() || id.size() > 9 || id.find_first_not_of("0123456789") != std::string::npos)
       throw Error({.where = where + ": added_tokens_decoder",
                    .found = "'" + id + "'",
