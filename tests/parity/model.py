@@ -43,7 +43,7 @@ configs = {
     "mistral_window": t.MistralConfig(**grouped, sliding_window=7),
     "mistral_full": t.MistralConfig(**grouped, sliding_window=None, tie_word_embeddings=True),
     "qwen2": t.Qwen2Config(**grouped, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
-    "qwen2_mixed_windows": t.Qwen2Config(**small, tie_word_embeddings=True, use_sliding_window=True, sliding_window=9, layer_types=[
+    "qwen2_mixed_windows": t.Qwen2Config(**grouped, tie_word_embeddings=True, use_sliding_window=True, sliding_window=9, layer_types=[
         "sliding_attention", "full_attention", "sliding_attention"]),
     "qwen3": t.Qwen3Config(**grouped, head_dim=24),
     "qwen3_biases_tied": t.Qwen3Config(**grouped, head_dim=16, attention_bias=True, tie_word_embeddings=True),
@@ -98,7 +98,8 @@ def check(name, model, folder):
 
     copy = type(model).from_pretrained(folder / "out/copy", attn_implementation="eager", dtype=torch.float32).eval()
     for (key, value), (_, other) in zip(model.state_dict().items(), copy.state_dict().items(), strict=True):
-        assert torch.equal(value, other), f"{name}: {key} changed in the saved copy"
+        unused = 2 if key.endswith("decoder.embed_positions.weight") else 0  # OPT's rows that no position reads are written as 0
+        assert torch.equal(value[unused:], other[unused:]), f"{name}: {key} changed in the saved copy"
     with torch.no_grad():
         copied = torch.cat([copy(torch.tensor([s])).logits[0] for s in sequences])
     copy_error = (copied - logits).abs().max().item()
