@@ -1,12 +1,16 @@
 // One way to store weights: blocks of a fixed number of weights along a row, each with its own scales. One
-// file per encoding in this folder, one line each in registry.cc. Block layouts are ggml's.
+// file per encoding in this folder, one line each in registry.cc. Block layouts are ggml's; all numbers in
+// them are little-endian.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "formats/dtype.h"
 
 namespace retort {
 
@@ -15,8 +19,8 @@ struct Encoding {
   std::uint32_t ggml_type = 0;  // GGUF's tensor type
   std::int64_t block_size = 1;  // weights a block; a row's length is a multiple of it
   std::int64_t bytes_per_block = 0;
-  // values: a multiple of block_size. importance: as many non-negative weights of the squared error, or none
-  // (all alike).
+  // values: a multiple of block_size, finite. importance: as many non-negative weights of the squared error,
+  // or none (all alike). Callers use encode_rows, which checks.
   void (*encode)(std::span<const float> values, std::span<const float> importance,
                  std::byte* blocks) = nullptr;
   // Equal to ggml's values to the bit.
@@ -24,8 +28,12 @@ struct Encoding {
   // What activations are rounded to before a dot product with this encoding: "q8_0", "q8_k"; "" = they stay
   // fp32.
   std::string_view dot_partner = {};
+  bool activations_only = false;  // a partner: never the type of a stored tensor
 
   std::int64_t byte_size(std::int64_t elements) const { return elements / block_size * bytes_per_block; }
+  double bits_per_weight() const {
+    return 8.0 * static_cast<double>(bytes_per_block) / static_cast<double>(block_size);
+  }
 };
 
 // All rows, in registry.cc.
@@ -34,5 +42,19 @@ std::span<const Encoding* const> encodings();
 const Encoding& find_encoding(std::string_view name, const std::string& where);
 // Null for a type that is not known.
 const Encoding* find_ggml_encoding(std::uint32_t ggml_type);
+// f32, f16 or bf16; null for other element types.
+const Encoding* encoding_of(DType type);
+// The element type of f32, f16 and bf16, whose blocks are single elements.
+std::optional<DType> dtype_of(const Encoding& encoding);
+
+// Integers of i8_channel, whose scales lie beside the tensor (one a row): decode gives the bare integers. Not
+// in the list: it exists in safetensors only, and its row length is its block.
+extern const Encoding kI8Channel;
+
+// Rows of `columns` values each. importance: empty, or one weight per column, the same for all rows. Throws
+// Error (naming `where`) for values that are not finite or too large for the encoding's half-precision
+// scales.
+void encode_rows(const Encoding& encoding, std::span<const float> values, std::int64_t columns,
+                 std::span<const float> importance, std::byte* blocks, const std::string& where);
 
 }  // namespace retort
