@@ -67,6 +67,8 @@ function(retort_room name)
     set(scope PUBLIC)
     if(ROOM_TORCH)
       retort_torch_unit(retort_${name})
+      # LibTorch's headers and templates cost seconds a unit, even precompiled: units of a room share them.
+      set_target_properties(retort_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     endif()
   else()
     add_library(retort_${name} INTERFACE)
