@@ -1,8 +1,10 @@
-// Tokenizers for the parity tests. One JSON value per line on standard input and output:
-//   encode FOLDER [special] [plain]   texts → ids (with the post-processor's tokens; added tokens as plain text)
-//   decode FOLDER [special]           ids → text (special: leave special tokens out)
-//   bytes FOLDER                      one list of all ids' texts and bytes (as Latin-1)
-//   speed FOLDER FILE THREADS         seconds to encode the file's lines, ids counted
+// Tokenizers for the parity tests.
+//   serve FOLDER                one JSON request a line of standard input, one list a line back:
+//                               {"encode": [TEXT …], "special": with the post-processor's tokens, "plain":
+//                               added tokens are plain text}
+//                               {"decode": [IDS …], "special": leave special tokens out}
+//   bytes FOLDER                one list of all ids' texts and bytes (as Latin-1)
+//   speed FOLDER FILE THREADS   seconds to open the tokenizer and to encode the file's lines, ids counted
 #include <chrono>
 #include <iostream>
 #include <sstream>
@@ -16,18 +18,15 @@ using namespace retort;
 
 namespace {
 
-bool has(const std::vector<std::string>& args, const char* flag) {
-  return std::find(args.begin() + 2, args.end(), flag) != args.end();
-}
-
-void for_each_line(const auto& handle) {
-  for (std::string line; std::getline(std::cin, line);) {
-    try {
-      std::cout << handle(parse_json(line, "standard input")).dump() << '\n';
-    } catch (const Error& error) {
-      std::cout << Json{{"error", error.what()}}.dump() << '\n';
-    }
-  }
+Json answer(const Tokenizer& tokenizer, const Json& request) {
+  const bool special = request.value("special", false), plain = request.value("plain", false);
+  Json result = Json::array();
+  for (const Json& text : request.value("encode", Json::array()))
+    result.push_back(tokenizer.encode(text.get<std::string>(),
+                                      {.add_special_tokens = special, .parse_added_tokens = !plain}));
+  for (const Json& ids : request.value("decode", Json::array()))
+    result.push_back(tokenizer.decode(ids.get<std::vector<TokenId>>(), special));
+  return result;
 }
 
 Json all_bytes(const Tokenizer& tokenizer) {
@@ -59,19 +58,21 @@ Json speed(const Tokenizer& tokenizer, const std::string& file, int threads) {
 }
 
 int run(const std::vector<std::string>& args) {
-  if (args.size() < 2) throw Error({.where = "tokenizer_tool", .found = "too few arguments", .expected = "a verb and a folder"});
+  if (args.size() < 2)
+    throw Error({.where = "tokenizer_tool", .found = "too few arguments", .expected = "a verb and a folder"});
+  const auto begin = std::chrono::steady_clock::now();
   const auto tokenizer = open_tokenizer(args[1]);
-  if (args[0] == "encode")
-    for_each_line([&](const Json& text) {
-      return Json(tokenizer->encode(text.get<std::string>(), {.add_special_tokens = has(args, "special"),
-                                                              .parse_added_tokens = !has(args, "plain")}));
-    });
-  else if (args[0] == "decode")
-    for_each_line([&](const Json& ids) { return Json(tokenizer->decode(ids.get<std::vector<TokenId>>(), has(args, "special"))); });
+  const std::chrono::duration<double> opening = std::chrono::steady_clock::now() - begin;
+  if (args[0] == "serve")
+    for (std::string line; std::getline(std::cin, line);)
+      std::cout << answer(*tokenizer, parse_json(line, "standard input")).dump() << std::endl;
   else if (args[0] == "bytes")
     std::cout << all_bytes(*tokenizer).dump() << '\n';
-  else
-    std::cout << speed(*tokenizer, args.at(2), std::stoi(args.at(3))).dump() << '\n';
+  else {
+    Json figures = speed(*tokenizer, args.at(2), std::stoi(args.at(3)));
+    figures["opening"] = opening.count();
+    std::cout << figures.dump() << '\n';
+  }
   return 0;
 }
 

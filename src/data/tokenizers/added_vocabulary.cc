@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {

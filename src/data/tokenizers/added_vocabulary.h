@@ -14,7 +14,8 @@ namespace retort {
 class AddedVocabulary {
  public:
   void add(AddedToken token) { tokens_.push_back(std::move(token)); }
-  // Builds the search tables; call once after the last add. `normalize` maps the content of tokens with normalized = true.
+  // Builds the search tables; call once after the last add. `normalize` maps the content of tokens with
+  // normalized = true.
   void finish(const std::function<std::string(const std::string&)>& normalize);
 
   struct Part {

@@ -2,20 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <queue>
 
 #include "base/error.h"
-#include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t kMaxVocabulary = 1 << 24;
-constexpr std::size_t kCachedPieces = 1 << 17, kCachedPieceBytes = 256;
-
-std::uint64_t pair_key(TokenId left, TokenId right) {
-  return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
-}
+constexpr std::size_t kFew = 48;  // symbols up to which a scan for the best pair beats a queue
 
 void refuse_affixes(const Json& json, const std::string& where) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -33,14 +30,14 @@ std::pair<std::string, std::string> parse_merge(const Json& merge, const std::st
   if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string())
     return {merge[0], merge[1]};
   if (merge.is_string()) {
-    const std::string text = merge.get<std::string>();
+    const std::string& text = merge.get_ref<const std::string&>();
     const std::size_t space = text.find(' ');
     if (space != std::string::npos && space > 0 && space + 1 < text.size() &&
         text.find(' ', space + 1) == std::string::npos)
       return {text.substr(0, space), text.substr(space + 1)};
   }
   throw Error({.where = where + ": merges",
-               .found = merge.dump(),
+               .found = merge.dump(-1, ' ', false, Json::error_handler_t::replace),
                .expected = "\"left right\" or [\"left\", \"right\"]",
                .advice = ""});
 }
@@ -51,45 +48,22 @@ BpeModel::BpeModel(const Json& json, const std::string& where)
     : fuse_unknown_(json_get_or<bool>(json, "fuse_unk", false, where)),
       ignore_merges_(json_get_or<bool>(json, "ignore_merges", false, where)) {
   refuse_affixes(json, where);
-  const Json vocabulary = json.value("vocab", Json());
-  if (!vocabulary.is_structured() || vocabulary.empty())
+  const auto vocabulary = json.find("vocab");
+  if (vocabulary == json.end() || !vocabulary->is_structured() || vocabulary->empty())
     throw Error(
         {.where = where + ": vocab", .found = "none", .expected = "a map of tokens to ids", .advice = ""});
-  if (!json.contains("merges") || !json["merges"].is_array())
+  const auto merges = json.find("merges");
+  if (merges == json.end() || !merges->is_array())
     throw Error({.where = where + ": merges",
                  .found = "none",
                  .expected = "a list",
                  .advice = "A BPE vocabulary cannot be used without its merges."});
-  for (const auto& [key, item] : vocabulary.items()) {
-    const std::string& token = vocabulary.is_array() ? item.at(0).get_ref<const std::string&>() : key;
-    const Json& value = vocabulary.is_array() ? item.at(1) : item;
-    const std::int64_t id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
-    if (id < 0 || id >= kMaxVocabulary)
-      throw Error({.where = where + ": vocab: '" + token + "'",
-                   .found = value.dump(),
-                   .expected = fmt::format("an id below {}", kMaxVocabulary),
-                   .advice = ""});
-    if (static_cast<std::size_t>(id) >= tokens_.size()) tokens_.resize(static_cast<std::size_t>(id) + 1);
-    std::string& place = tokens_[static_cast<std::size_t>(id)];
-    if (!place.empty())
-      throw Error({.where = where + ": vocab",
-                   .found = fmt::format("id {} for '{}' and '{}'", id, place, token),
-                   .expected = "one token an id",
-                   .advice = ""});
-    place = token;
-    ids_.emplace(token, static_cast<TokenId>(id));
-  }
-  merges_.reserve(json["merges"].size());
-  std::int32_t rank = 0;
-  for (const Json& item : json["merges"]) {
-    const auto [left, right] = parse_merge(item, where);
-    const auto left_id = token_id(left), right_id = token_id(right), result = token_id(left + right);
-    if (!left_id || !right_id || !result)
-      throw Error({.where = fmt::format("{}: merge {}", where, rank),
-                   .found = "'" + left + "' + '" + right + "'",
-                   .expected = "tokens of the vocabulary",
-                   .advice = ""});
-    merges_.insert_or_assign(pair_key(*left_id, *right_id), Merge{rank++, *result});
+  read_vocabulary(*vocabulary, where);
+  read_merges(*merges, where);
+  for (std::size_t c = 0; c < low_characters_.size(); ++c) {
+    std::string character;
+    append_utf8(character, static_cast<char32_t>(c));
+    low_characters_[c] = token_id(character).value_or(-1);
   }
   if (const std::string unknown = json_get_or<std::string>(json, "unk_token", "", where); !unknown.empty()) {
     unknown_ = token_id(unknown);
@@ -106,22 +80,58 @@ BpeModel::BpeModel(const Json& json, const std::string& where)
   }
 }
 
-std::optional<TokenId> BpeModel::token_id(std::string_view token) const {
-  const auto found = ids_.find(std::string(token));
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
+void BpeModel::read_vocabulary(const Json& vocabulary, const std::string& where) {
+  for (const auto& [key, item] : vocabulary.items()) {
+    const bool listed = vocabulary.is_array();
+    if (listed && !(item.is_array() && item.size() == 2 && item[0].is_string()))
+      throw Error({.where = where + ": vocab",
+                   .found = item.dump(-1, ' ', false, Json::error_handler_t::replace),
+                   .expected = "a token and its id",
+                   .advice = ""});
+    const std::string& token = listed ? item[0].get_ref<const std::string&>() : key;
+    const Json& value = listed ? item[1] : item;
+    const std::int64_t id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
+    if (id < 0 || id >= kMaxVocabulary)
+      throw Error({.where = where + ": vocab: '" + token + "'",
+                   .found = value.dump(-1, ' ', false, Json::error_handler_t::replace),
+                   .expected = fmt::format("an id below {}", kMaxVocabulary),
+                   .advice = ""});
+    if (!tokens_.add(static_cast<TokenId>(id), token))
+      throw Error(
+          {.where = where + ": vocab",
+           .found = fmt::format("id {} for '{}' and '{}'", id, tokens()[static_cast<std::size_t>(id)], token),
+           .expected = "one token an id",
+           .advice = ""});
+  }
+  tokens_.finish();
 }
 
-std::vector<TokenId> BpeModel::characters(const std::string& piece) const {
-  std::vector<TokenId> symbols;
+void BpeModel::read_merges(const Json& merges, const std::string& where) {
+  merges_.reserve(merges.size());
+  std::int32_t rank = 0;
+  for (const Json& item : merges) {
+    const auto [left, right] = parse_merge(item, where);
+    const auto left_id = token_id(left), right_id = token_id(right), result = token_id(left + right);
+    if (!left_id || !right_id || !result)
+      throw Error({.where = fmt::format("{}: merge {}", where, rank),
+                   .found = "'" + left + "' + '" + right + "'",
+                   .expected = "tokens of the vocabulary",
+                   .advice = ""});
+    merges_.set(*left_id, *right_id, *result, rank++);
+  }
+}
+
+void BpeModel::append_characters(std::string_view piece, std::vector<TokenId>& symbols) const {
   bool last_unknown = false;
   for (std::size_t at = 0; at < piece.size();) {
-    const auto length = static_cast<std::size_t>(code_point_at(piece, at).length);
-    const std::string character = piece.substr(at, length);
-    at += length;
+    const CodePoint point = code_point_at(piece, at);
+    const std::string_view character = piece.substr(at, static_cast<std::size_t>(point.length));
+    at += character.size();
     const bool was_unknown = std::exchange(last_unknown, false);
-    if (const auto id = token_id(character)) {
-      symbols.push_back(*id);
+    const TokenId id = point.value < low_characters_.size() ? low_characters_[point.value]
+                                                            : token_id(character).value_or(-1);
+    if (id >= 0) {
+      symbols.push_back(id);
     } else if (!byte_tokens_.empty()) {
       for (const char byte : character) symbols.push_back(byte_tokens_[static_cast<unsigned char>(byte)]);
     } else if (unknown_) {
@@ -129,11 +139,39 @@ std::vector<TokenId> BpeModel::characters(const std::string& piece) const {
       last_unknown = true;
     }
   }
-  return symbols;
 }
 
-// Merges in order of rank, leftmost first among equals, with a queue over a linked list: O(n log n).
-std::vector<TokenId> BpeModel::merge(const std::string& piece) const {
+// Merges in order of rank, leftmost first among equals. The ranks of the pairs stand beside their left
+// symbols.
+void BpeModel::merge_few(std::vector<TokenId>& symbols) const {
+  constexpr std::int32_t kNone = INT32_MAX;
+  std::int32_t ranks[kFew];
+  TokenId results[kFew];
+  std::size_t count = symbols.size();
+  const auto look_up = [&](std::size_t i) {
+    const MergeTable::Merge* merge = i + 1 < count ? merges_.find(symbols[i], symbols[i + 1]) : nullptr;
+    ranks[i] = merge != nullptr ? merge->rank : kNone;
+    if (merge != nullptr) results[i] = merge->result;
+  };
+  for (std::size_t i = 0; i < count; ++i) look_up(i);
+  while (count > 1) {
+    const auto best = static_cast<std::size_t>(std::min_element(ranks, ranks + count) - ranks);
+    if (ranks[best] == kNone) break;
+    symbols[best] = results[best];
+    --count;
+    for (std::size_t i = best + 1; i < count; ++i) {
+      symbols[i] = symbols[i + 1];
+      ranks[i] = ranks[i + 1];
+      results[i] = results[i + 1];
+    }
+    look_up(best);
+    if (best > 0) look_up(best - 1);
+  }
+  symbols.resize(count);
+}
+
+// The same with a queue over a linked list: O(n log n).
+void BpeModel::merge_many(std::vector<TokenId>& symbols) const {
   struct Symbol {
     TokenId id;
     std::int32_t previous, next;  // -1: none
@@ -146,65 +184,60 @@ std::vector<TokenId> BpeModel::merge(const std::string& piece) const {
       return rank != other.rank ? rank > other.rank : position > other.position;
     }
   };
-  const std::vector<TokenId> start = characters(piece);
-  std::vector<Symbol> symbols;
-  symbols.reserve(start.size());
-  const auto count = static_cast<std::int32_t>(start.size());
+  std::vector<Symbol> chain;
+  chain.reserve(symbols.size());
+  const auto count = static_cast<std::int32_t>(symbols.size());
   for (std::int32_t i = 0; i < count; ++i)
-    symbols.push_back({start[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
+    chain.push_back({symbols[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
 
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
   const auto offer = [&](std::int32_t position) {
     if (position < 0) return;
-    const Symbol& left = symbols[static_cast<std::size_t>(position)];
+    const Symbol& left = chain[static_cast<std::size_t>(position)];
     if (left.next < 0) return;
-    const TokenId right = symbols[static_cast<std::size_t>(left.next)].id;
-    if (const auto merge = merges_.find(pair_key(left.id, right)); merge != merges_.end())
-      queue.push({merge->second.rank, position, left.id, right, merge->second.result});
+    const TokenId right = chain[static_cast<std::size_t>(left.next)].id;
+    if (const MergeTable::Merge* merge = merges_.find(left.id, right))
+      queue.push({merge->rank, position, left.id, right, merge->result});
   };
   for (std::int32_t i = 0; i < count; ++i) offer(i);
   while (!queue.empty()) {
     const Candidate best = queue.top();
     queue.pop();
-    Symbol& left = symbols[static_cast<std::size_t>(best.position)];
+    Symbol& left = chain[static_cast<std::size_t>(best.position)];
     if (!left.alive || left.id != best.left || left.next < 0 ||
-        symbols[static_cast<std::size_t>(left.next)].id != best.right)
+        chain[static_cast<std::size_t>(left.next)].id != best.right)
       continue;  // stale
-    Symbol& right = symbols[static_cast<std::size_t>(left.next)];
+    Symbol& right = chain[static_cast<std::size_t>(left.next)];
     left.id = best.result;
     right.alive = false;
     left.next = right.next;
-    if (left.next >= 0) symbols[static_cast<std::size_t>(left.next)].previous = best.position;
+    if (left.next >= 0) chain[static_cast<std::size_t>(left.next)].previous = best.position;
     offer(left.previous);
     offer(best.position);
   }
-  std::vector<TokenId> ids;
-  for (const Symbol& symbol : symbols)
-    if (symbol.alive) ids.push_back(symbol.id);
-  return ids;
+  symbols.clear();
+  for (const Symbol& symbol : chain)
+    if (symbol.alive) symbols.push_back(symbol.id);
 }
 
-void BpeModel::encode(const std::string& piece, std::vector<TokenId>& ids) const {
+void BpeModel::encode(std::string_view piece, std::vector<TokenId>& ids) const {
   if (piece.empty()) return;
   if (ignore_merges_)
     if (const auto id = token_id(piece)) {
       ids.push_back(*id);
       return;
     }
-  const bool cacheable = piece.size() <= kCachedPieceBytes;
-  if (cacheable) {
-    const std::lock_guard lock(cache_mutex_);
-    if (const auto found = cache_.find(piece); found != cache_.end()) {
-      ids.insert(ids.end(), found->second.begin(), found->second.end());
-      return;
-    }
-  }
-  const std::vector<TokenId> merged = merge(piece);
-  ids.insert(ids.end(), merged.begin(), merged.end());
-  if (cacheable) {
-    const std::lock_guard lock(cache_mutex_);
-    if (cache_.size() < kCachedPieces) cache_.emplace(piece, merged);
-  }
+  const bool cached = PieceCache::takes(piece);
+  if (cached && cache_.append(piece, ids)) return;
+  thread_local std::vector<TokenId> symbols;
+  symbols.clear();
+  append_characters(piece, symbols);
+  if (symbols.size() <= kFew)
+    merge_few(symbols);
+  else
+    merge_many(symbols);
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
+  if (cached) cache_.keep(piece, symbols.data(), symbols.size());
 }
 
 }  // namespace retort

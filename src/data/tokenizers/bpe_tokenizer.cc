@@ -8,10 +8,11 @@
 #include "data/tokenizer.h"
 #include "data/tokenizers/added_vocabulary.h"
 #include "data/tokenizers/bpe_model.h"
+#include "data/tokenizers/byte_characters.h"
 #include "data/tokenizers/decoder.h"
 #include "data/tokenizers/normalizer.h"
 #include "data/tokenizers/pre_tokenizer.h"
-#include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {

@@ -8,10 +8,11 @@
 
 #include "base/error.h"
 #include "base/token.h"
+#include "data/tokenizers/byte_characters.h"
 #include "data/tokenizers/normalizer.h"
 #include "data/tokenizers/patterns.h"
 #include "data/tokenizers/pre_tokenizer.h"
-#include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {

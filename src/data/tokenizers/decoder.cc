@@ -3,8 +3,9 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "data/tokenizers/byte_characters.h"
 #include "data/tokenizers/replace.h"
-#include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {

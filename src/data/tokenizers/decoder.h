@@ -15,7 +15,8 @@ class Decoder {
   virtual std::vector<std::string> apply(std::vector<std::string> tokens) const = 0;
 };
 
-// ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace, Sequence. Null for null. Throws Error naming an unknown type.
+// ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace, Sequence. Null for null. Throws Error naming an
+// unknown type.
 std::unique_ptr<Decoder> make_decoder(const Json& json, const std::string& where);
 
 // 0 … 255 for "<0x00>" … "<0xFF>", else -1.

@@ -6,6 +6,7 @@
 #include "data/tokenizers/regex.h"
 #include "data/tokenizers/replace.h"
 #include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {

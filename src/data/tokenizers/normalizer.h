@@ -14,7 +14,8 @@ class Normalizer {
   virtual std::string apply(std::string text) const = 0;
 };
 
-// NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, Sequence. Null for null. Throws Error naming an unknown type.
+// NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, Sequence. Null for null. Throws Error naming an
+// unknown type.
 std::unique_ptr<Normalizer> make_normalizer(const Json& json, const std::string& where);
 
 }  // namespace retort

@@ -1,5 +1,6 @@
 // A tokenizer's folder: tokenizer.json, or the older vocab.json + merges.txt, which say less and are
 // completed by class.
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -82,6 +83,22 @@ Json added_tokens(const Json& config, const std::string& where) {
   return list;
 }
 
+// Classes know their end token though no file lists it: an entry of the vocabulary that is found in text as a
+// whole.
+void add_named_tokens(Json& added, const Json& config, const nlohmann::json& vocabulary) {
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    const Json named = config.value(key, Json(std::string(key) == "pad_token" ? "" : "<|endoftext|>"));
+    const Json content = named.is_object() ? named.value("content", Json()) : named;
+    if (!content.is_string() || !vocabulary.is_object()) continue;
+    const auto entry = vocabulary.find(content.get<std::string>());
+    const bool listed = std::any_of(added.begin(), added.end(), [&](const Json& token) {
+      return token.value("content", Json()) == content;
+    });
+    if (entry != vocabulary.end() && entry->is_number_integer() && !listed)
+      added.push_back({{"id", entry->get<std::int64_t>()}, {"content", content}, {"special", true}});
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder) {
@@ -100,13 +117,14 @@ std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder) {
                  .expected = "the merges that belong to vocab.json",
                  .advice = ""});
   const Json config = fs::exists(config_path) ? read_json(config_path) : Json::object();
-  Json tokenizer = {{"model",
-                     {{"type", "BPE"},
-                      {"vocab", as_list(parse_sorted(vocabulary), vocabulary.string())},
-                      {"merges", read_merges(merges)}}}};
+  const nlohmann::json entries = parse_sorted(vocabulary);
+  Json tokenizer = {
+      {"model",
+       {{"type", "BPE"}, {"vocab", as_list(entries, vocabulary.string())}, {"merges", read_merges(merges)}}}};
   set_rules(tokenizer,
             json_get_or<std::string>(config, "tokenizer_class", "GPT2Tokenizer", config_path.string()));
   tokenizer["added_tokens"] = added_tokens(config, config_path.string());
+  add_named_tokens(tokenizer["added_tokens"], config, entries);
   return make_tokenizer(tokenizer, folder.string());
 }
 

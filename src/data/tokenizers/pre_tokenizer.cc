@@ -3,14 +3,14 @@
 #include <functional>
 
 #include "base/error.h"
+#include "data/tokenizers/byte_characters.h"
 #include "data/tokenizers/replace.h"
+#include "data/tokenizers/splitter.h"
 #include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {
-
-constexpr const char* kByteLevelPattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
@@ -43,6 +43,13 @@ std::vector<Span> spans_of_regex(const Regex& regex, std::string_view text) {
     at = from = end;
   }
   if (at < text.size()) spans.push_back({at, text.size(), false});
+  return spans;
+}
+
+std::vector<Span> spans_of_splitter(const Splitter& splitter, std::string_view text) {
+  std::vector<Span> spans;
+  for (std::size_t at = 0; at < text.size(); at = spans.back().end)
+    spans.push_back({at, splitter.end_of_piece(text, at), true});
   return spans;
 }
 
@@ -134,6 +141,29 @@ class Split : public PreTokenizer {
   bool invert_;
 };
 
+// A pattern known by heart.
+class SplitByHand : public PreTokenizer {
+ public:
+  SplitByHand(Splitter splitter, Behavior behavior, bool invert)
+      : splitter_(splitter), behavior_(behavior), invert_(invert) {}
+  std::vector<Piece> split(std::vector<Piece> pieces) const override {
+    return cut(
+        std::move(pieces),
+        [&](std::string_view text) {
+          std::vector<Span> spans = spans_of_splitter(splitter_, text);
+          if (invert_)
+            for (Span& span : spans) span.match = false;
+          return spans;
+        },
+        behavior_);
+  }
+
+ private:
+  Splitter splitter_;
+  Behavior behavior_;
+  bool invert_;
+};
+
 class SplitCharacters : public PreTokenizer {
  public:
   SplitCharacters(bool (*is_match)(char32_t), Behavior behavior) : is_match_(is_match), behavior_(behavior) {}
@@ -152,8 +182,7 @@ class ByteLevel : public PreTokenizer {
  public:
   ByteLevel(const Json& json, const std::string& where)
       : add_prefix_space_(json_get_or<bool>(json, "add_prefix_space", true, where)),
-        use_regex_(json_get_or<bool>(json, "use_regex", true, where)),
-        regex_(kByteLevelPattern, where) {}
+        use_regex_(json_get_or<bool>(json, "use_regex", true, where)) {}
 
   std::vector<Piece> split(std::vector<Piece> pieces) const override {
     if (add_prefix_space_)
@@ -161,7 +190,7 @@ class ByteLevel : public PreTokenizer {
         if (piece.text.empty() || piece.text[0] != ' ') piece.text.insert(0, " ");
     if (use_regex_)
       pieces = cut(
-          std::move(pieces), [&](std::string_view text) { return spans_of_regex(regex_, text); },
+          std::move(pieces), [&](std::string_view text) { return spans_of_splitter(splitter_, text); },
           Behavior::isolated);
     for (Piece& piece : pieces) {
       std::string mapped;
@@ -174,7 +203,7 @@ class ByteLevel : public PreTokenizer {
 
  private:
   bool add_prefix_space_, use_regex_;
-  Regex regex_;
+  Splitter splitter_ = *Splitter::for_pattern(kGpt2Pattern);
 };
 
 class Metaspace : public PreTokenizer {
@@ -223,6 +252,16 @@ class Sequence : public PreTokenizer {
   }
 };
 
+std::unique_ptr<PreTokenizer> make_split(const Json& json, const std::string& where) {
+  const Json pattern = json.value("pattern", Json());
+  const Behavior behavior = parse_behavior(json_get<std::string>(json, "behavior", where), where);
+  const bool invert = json_get_or<bool>(json, "invert", false, where);
+  if (pattern.is_object() && pattern.contains("Regex"))
+    if (const auto known = Splitter::for_pattern(json_get<std::string>(pattern, "Regex", where)))
+      return std::make_unique<SplitByHand>(*known, behavior, invert);
+  return std::make_unique<Split>(make_pattern(pattern, where), behavior, invert);
+}
+
 }  // namespace
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json& json, const std::string& where) {
@@ -230,10 +269,7 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json& json, const std::st
   const std::string type = json_get<std::string>(json, "type", where);
   if (type == "ByteLevel") return std::make_unique<ByteLevel>(json, where);
   if (type == "Metaspace") return std::make_unique<Metaspace>(json, where);
-  if (type == "Split")
-    return std::make_unique<Split>(make_pattern(json.value("pattern", Json()), where),
-                                   parse_behavior(json_get<std::string>(json, "behavior", where), where),
-                                   json_get_or<bool>(json, "invert", false, where));
+  if (type == "Split") return make_split(json, where);
   if (type == "Digits")
     return std::make_unique<SplitCharacters>(
         is_numeric, json_get_or<bool>(json, "individual_digits", false, where) ? Behavior::isolated

@@ -20,8 +20,8 @@ class PreTokenizer {
   virtual std::vector<Piece> split(std::vector<Piece> pieces) const = 0;
 };
 
-// ByteLevel, Split, Metaspace, Digits, Whitespace, WhitespaceSplit, Punctuation, Sequence. Null for null. Throws Error naming
-// an unknown type.
+// ByteLevel, Split, Metaspace, Digits, Whitespace, WhitespaceSplit, Punctuation, Sequence. Null for null.
+// Throws Error naming an unknown type.
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Json& json, const std::string& where);
 
 }  // namespace retort

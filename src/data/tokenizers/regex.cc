@@ -74,8 +74,13 @@ Regex::Regex(Regex&&) noexcept = default;
 
 bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
   pcre2_match_data* data = match_data();
-  const int count = pcre2_match(code_->compiled, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                PCRE2_NO_UTF_CHECK, data, nullptr);
+  const auto match = [&](std::uint32_t options) {
+    return pcre2_match(code_->compiled, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                       PCRE2_NO_UTF_CHECK | options, data, nullptr);
+  };
+  int count = match(0);
+  if (count == PCRE2_ERROR_JIT_STACKLIMIT)
+    count = match(PCRE2_NO_JIT);  // the interpreter keeps its stack on the heap
   if (count == PCRE2_ERROR_NOMATCH) return false;
   if (count < 0)
     throw Error({.where = "tokenizer pattern",

@@ -1,5 +1,5 @@
-// A compiled pattern of a tokenizer.json. The library it comes from matches with Oniguruma; PCRE2 in Unicode mode means the
-// same once \s is spelled out (PCRE2 counts U+180E as a space, Unicode no longer does).
+// A compiled pattern of a tokenizer.json. The library it comes from matches with Oniguruma; PCRE2 in Unicode
+// mode means the same once \s is spelled out (PCRE2 counts U+180E as a space, Unicode no longer does).
 #pragma once
 
 #include <functional>
@@ -16,7 +16,8 @@ class Regex {
   ~Regex();
   Regex(Regex&&) noexcept;
 
-  // The next match at or after `from`: [begin, end), or false. Safe in several threads. `text` must be valid UTF-8.
+  // The next match at or after `from`: [begin, end), or false. Safe in several threads. `text` must be valid
+  // UTF-8.
   bool find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
 
   // A pattern that matches this text literally.

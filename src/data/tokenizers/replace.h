@@ -14,14 +14,19 @@ namespace retort {
 inline Regex make_pattern(const Json& pattern, const std::string& where) {
   if (pattern.is_object() && pattern.contains("String"))
     return Regex(Regex::escape(json_get<std::string>(pattern, "String", where)), where);
-  if (pattern.is_object() && pattern.contains("Regex")) return Regex(json_get<std::string>(pattern, "Regex", where), where);
-  throw Error({.where = where, .found = pattern.dump(), .expected = "a pattern {\"String\": …} or {\"Regex\": …}", .advice = ""});
+  if (pattern.is_object() && pattern.contains("Regex"))
+    return Regex(json_get<std::string>(pattern, "Regex", where), where);
+  throw Error({.where = where,
+               .found = pattern.dump(),
+               .expected = "a pattern {\"String\": …} or {\"Regex\": …}",
+               .advice = ""});
 }
 
 class Replacer {
  public:
   Replacer(const Json& json, const std::string& where)
-      : pattern_(make_pattern(json.value("pattern", Json()), where)), content_(json_get<std::string>(json, "content", where)) {}
+      : pattern_(make_pattern(json.value("pattern", Json()), where)),
+        content_(json_get<std::string>(json, "content", where)) {}
 
   std::string apply(const std::string& text) const {
     std::string result;
