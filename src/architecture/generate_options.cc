@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/error.h"
 
 namespace retort {
@@ -13,7 +15,14 @@ void GenerateOptions::visit(OptionList& list) {
   list.add("top_p", top_p, "draw among the likeliest tokens that hold this share of the probability");
   list.add("min_p", min_p, "drop tokens below this share of the likeliest one's probability");
   list.add("repetition_penalty", repetition_penalty, "above 1: tokens that occurred become less likely");
+  list.add("presence_penalty", presence_penalty, "subtracted from logits of tokens that the answer has");
+  list.add("frequency_penalty", frequency_penalty, "the same, for each time that the answer has them");
   list.add("seed", seed, "of the draws");
+}
+
+bool GenerateOptions::takes_likeliest() const {
+  return temperature <= 0 && repetition_penalty == 1 && presence_penalty == 0 && frequency_penalty == 0 &&
+         logit_bias.empty();
 }
 
 void GenerateOptions::check(const std::string& where) const {
@@ -27,6 +36,8 @@ void GenerateOptions::check(const std::string& where) const {
   require(top_p > 0 && top_p <= 1, "top_p", top_p, "more than 0 and at most 1");
   require(min_p >= 0 && min_p <= 1, "min_p", min_p, "0 … 1");
   require(repetition_penalty > 0, "repetition_penalty", repetition_penalty, "more than 0");
+  require(std::abs(presence_penalty) <= 100, "presence_penalty", presence_penalty, "-100 … 100");
+  require(std::abs(frequency_penalty) <= 100, "frequency_penalty", frequency_penalty, "-100 … 100");
 }
 
 }  // namespace retort

@@ -13,14 +13,36 @@ namespace {
 
 constexpr float kRemoved = -std::numeric_limits<float>::infinity();
 
-void penalize_repetition(std::span<float> logits, std::span<const TokenId> history, double penalty) {
-  std::vector<bool> seen(logits.size());
-  const auto factor = static_cast<float>(penalty);
-  for (const TokenId token : history) {
-    const auto id = static_cast<std::size_t>(token);
-    if (token < 0 || id >= logits.size() || seen[id]) continue;
-    seen[id] = true;
-    logits[id] = logits[id] < 0 ? logits[id] * factor : logits[id] / factor;
+void add_bias(std::span<float> logits, std::span<const LogitBias> biases) {
+  for (const auto& [token, bias] : biases)
+    if (token >= 0 && static_cast<std::size_t>(token) < logits.size())
+      logits[static_cast<std::size_t>(token)] += bias;
+}
+
+// Calls change(logit, count) once for each different token.
+template <class Change>
+void for_each_token(std::span<float> logits, std::span<const TokenId> tokens, const Change& change) {
+  std::vector<TokenId> sorted(tokens.begin(), tokens.end());
+  std::sort(sorted.begin(), sorted.end());
+  for (auto at = sorted.begin(); at != sorted.end();) {
+    const auto next = std::upper_bound(at, sorted.end(), *at);
+    if (*at >= 0 && static_cast<std::size_t>(*at) < logits.size())
+      change(logits[static_cast<std::size_t>(*at)], static_cast<float>(next - at));
+    at = next;
+  }
+}
+
+void penalize(std::span<float> logits, const SampleContext& context, const GenerateOptions& options) {
+  if (options.repetition_penalty != 1) {
+    const auto factor = static_cast<float>(options.repetition_penalty);
+    for_each_token(logits, context.history,
+                   [&](float& logit, float) { logit = logit < 0 ? logit * factor : logit / factor; });
+  }
+  if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
+    const auto presence = static_cast<float>(options.presence_penalty);
+    const auto frequency = static_cast<float>(options.frequency_penalty);
+    for_each_token(logits, context.history.subspan(context.prompt_tokens),
+                   [&](float& logit, float count) { logit -= presence + frequency * count; });
   }
 }
 
@@ -63,11 +85,11 @@ void keep_min_p(std::span<float> logits, double min_p, float top) {
 
 }  // namespace
 
-TokenId sample_token(std::span<float> logits, std::span<const TokenId> history,
-                     const GenerateOptions& options, std::uint64_t sequence, std::uint64_t position) {
+TokenId sample_token(std::span<float> logits, const SampleContext& context, const GenerateOptions& options) {
   for (float& logit : logits)
     if (std::isnan(logit)) logit = kRemoved;
-  if (options.repetition_penalty != 1) penalize_repetition(logits, history, options.repetition_penalty);
+  add_bias(logits, options.logit_bias);
+  penalize(logits, context, options);
   const auto best = std::max_element(logits.begin(), logits.end());  // the first of equals
   if (best == logits.end() || !std::isfinite(*best))
     throw Error({.where = "next-token logits",
@@ -87,8 +109,8 @@ TokenId sample_token(std::span<float> logits, std::span<const TokenId> history,
 
   double total = 0;
   for (const float logit : logits) total += std::exp(static_cast<double>(logit - top));
-  Random random(static_cast<std::uint64_t>(options.seed), sequence);
-  random.seek(position);
+  Random random(static_cast<std::uint64_t>(options.seed), context.sequence);
+  random.seek(context.position);
   double left = random.uniform() * total;
   TokenId last = likeliest;
   for (std::size_t i = 0; i < logits.size(); ++i) {

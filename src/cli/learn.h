@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/compute.h"
-#include "cli/verb.h"
+#include "cli_edge/verb.h"
 #include "data/dataset.h"
 #include "training/trainer.h"
 

@@ -3,21 +3,37 @@
 #include <filesystem>
 
 #include "architecture/model_folder.h"
+#include "cli/compute.h"
 #include "model/torch_language_model.h"
 
 namespace retort {
+namespace {
 
-OpenedModel open_model(const std::string& folder, const ComputeOptions& compute, bool needs_tokenizer) {
-  compute.apply();
-  OpenedModel opened;
-  const bool has_tokenizer = std::filesystem::exists(std::filesystem::path(folder) / "tokenizer.json") ||
-                             std::filesystem::exists(std::filesystem::path(folder) / "vocab.json");
-  auto model = std::make_shared<CausalLM>(ModelFolder(folder), compute.torch_device(), compute.dtype());
-  model->set_requires_grad(false);
-  opened.model = as_language_model(std::move(model));
-  if (needs_tokenizer || has_tokenizer) opened.tokenizer = open_tokenizer(folder);
-  opened.chat_template = open_chat_template(folder);
-  return opened;
-}
+class TorchOpener : public ModelOpener {
+ public:
+  void visit(OptionList& list) override { compute_.visit(list); }
+
+  OpenedModel open(const std::string& path, bool needs_tokenizer) const override {
+    compute_.apply();
+    OpenedModel opened;
+    const std::filesystem::path folder = path;
+    const bool has_tokenizer =
+        std::filesystem::exists(folder / "tokenizer.json") || std::filesystem::exists(folder / "vocab.json");
+    auto model = std::make_shared<CausalLM>(ModelFolder(folder), compute_.torch_device(), compute_.dtype());
+    model->set_requires_grad(false);
+    opened.model = as_language_model(std::move(model));
+    if (needs_tokenizer || has_tokenizer) opened.tokenizer = open_tokenizer(folder);
+    opened.chat_template = open_chat_template(folder);
+    opened.compute = compute_.describe();
+    return opened;
+  }
+
+ private:
+  ComputeOptions compute_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelOpener> make_model_opener() { return std::make_unique<TorchOpener>(); }
 
 }  // namespace retort

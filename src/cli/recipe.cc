@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cli/registry.h"
 
 namespace retort {
 namespace {
@@ -70,7 +71,7 @@ Stage parse_stage(const Json& item, std::size_t index, const std::string& where)
                  .advice = ""});
   Stage stage;
   const std::string verb = item.begin().key();
-  stage.verb = &find_verb(verb, place);
+  stage.verb = &find_verb(verbs(), verb, place);
   stage.options = item.begin().value();
   if (stage.options.is_null()) stage.options = Json::object();
   stage.name =

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/verb.h"
+#include "cli_edge/verb.h"
 
 namespace retort {
 

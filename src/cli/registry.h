@@ -1,21 +1,18 @@
-// One maker per verb, each in the verb's own file.
+// The verbs of retort, and a maker for each that retort-edge lacks, in the verb's own file.
 #pragma once
 
-#include "cli/verb.h"
+#include "cli_edge/verb.h"
 
 namespace retort {
 
 std::unique_ptr<Verb> make_distill();
-std::unique_ptr<Verb> make_evaluate();
-std::unique_ptr<Verb> make_generate();
-std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_report();
 std::unique_ptr<Verb> make_run();
-std::unique_ptr<Verb> make_score();
 std::unique_ptr<Verb> make_shrink();
-std::unique_ptr<Verb> make_tokenize_decode();
-std::unique_ptr<Verb> make_tokenize_encode();
 std::unique_ptr<Verb> make_tokenize_train();
 std::unique_ptr<Verb> make_train();
+
+// All rows, in registry.cc.
+std::span<const VerbRow> verbs();
 
 }  // namespace retort

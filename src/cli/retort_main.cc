@@ -1,3 +1,14 @@
-#include "cli/verb.h"
+#include "cli/registry.h"
+#include "cli_edge/program.h"
 
-int main(int argc, char** argv) { return retort::run_command_line(argc, argv); }
+int main(int argc, char** argv) {
+  return retort::run_program(
+      {.name = "retort",
+       .summary = "Retort distills, fine-tunes, shrinks, judges and runs language models.",
+       .version = RETORT_VERSION,
+       .footer =
+           "Each verb explains itself: retort VERB --help.\nA recipe strings verbs together: retort run "
+           "recipes/quickstart.yaml",
+       .verbs = retort::verbs()},
+      argc, argv);
+}

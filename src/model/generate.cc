@@ -88,7 +88,7 @@ class Generator {
   // Chooses the next token of slots [first, …) out of logits [count, V] and hands it on.
   void take(const at::Tensor& logits, std::int64_t first) {
     const std::int64_t count = logits.size(0);
-    const bool greedy = options_.temperature <= 0 && options_.repetition_penalty == 1;
+    const bool greedy = options_.takes_likeliest();
     at::Tensor chosen;
     if (greedy) {
       chosen = logits.argmax(1);
@@ -101,7 +101,12 @@ class Generator {
           const Live& live = live_[first + i];
           const std::span<float> row(values.data_ptr<float>() + i * values.size(1), values.size(1));
           chosen.data_ptr<std::int64_t>()[i] =
-              sample_token(row, live.tokens, options_, live.prompt, live.tokens.size());
+              sample_token(row,
+                           {.history = live.tokens,
+                            .prompt_tokens = live.tokens.size() - static_cast<std::size_t>(live.answered),
+                            .sequence = live.prompt,
+                            .position = live.tokens.size()},
+                           options_);
         }
       });
       chosen = chosen.to(logits.device());

@@ -18,7 +18,7 @@ int main() try {
     list.assign(request.at("options"), "options");
     auto logits = request.at("logits").get<std::vector<float>>();
     const auto history = request.at("history").get<std::vector<TokenId>>();
-    const TokenId token = sample_token(logits, history, options, 0, 0);
+    const TokenId token = sample_token(logits, {.history = history}, options);
     Json left = Json::array();
     for (const float logit : logits) left.push_back(std::isfinite(logit) ? Json(logit) : Json());
     std::cout << Json{{"token", token}, {"logits", left}} << "\n";

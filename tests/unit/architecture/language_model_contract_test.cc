@@ -95,7 +95,12 @@ class BigramModel : public LanguageModel {
       if (tokens.size() >= static_cast<std::size_t>(config_.max_position_embeddings)) return;
       std::vector<float> logits = table[static_cast<std::size_t>(tokens.back())];
       const std::vector<float> logprobs = log_softmax(logits);
-      const TokenId next = sample_token(logits, tokens, options, prompt, tokens.size());
+      const TokenId next = sample_token(logits,
+                                        {.history = tokens,
+                                         .prompt_tokens = sequence.tokens.size(),
+                                         .sequence = prompt,
+                                         .position = tokens.size()},
+                                        options);
       if (std::find(ends.begin(), ends.end(), next) != ends.end()) return;
       tokens.push_back(next);
       if (!callback(prompt, next, logprobs[static_cast<std::size_t>(next)])) return;

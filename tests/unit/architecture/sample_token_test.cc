@@ -18,7 +18,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 std::set<TokenId> kept(std::vector<float> logits, GenerateOptions options,
                        std::vector<TokenId> history = {}) {
   if (options.temperature == 0) options.temperature = 1;
-  sample_token(logits, history, options, 0, 0);
+  sample_token(logits, {.history = history}, options);
   std::set<TokenId> result;
   for (std::size_t i = 0; i < logits.size(); ++i)
     if (logits[i] != -kInfinity) result.insert(static_cast<TokenId>(i));
@@ -34,7 +34,7 @@ std::vector<float> logs(const std::vector<double>& probabilities) {
 
 TokenId greedy(std::vector<float> logits, const GenerateOptions& options = {},
                std::vector<TokenId> history = {}) {
-  return sample_token(logits, history, options, 0, 0);
+  return sample_token(logits, {.history = history}, options);
 }
 
 TEST(SampleToken, GreedyTakesTheLowestOfEquals) {
@@ -52,8 +52,23 @@ TEST(SampleToken, WithoutAFiniteLogitIsAnError) {
 TEST(SampleToken, RepetitionPenaltyOncePerToken) {
   std::vector<float> logits = {2, -2, 1.5, 0};
   const std::vector<TokenId> history = {0, 0, 1, 99, -1};
-  EXPECT_EQ(sample_token(logits, history, {.repetition_penalty = 2}, 0, 0), 2);
+  EXPECT_EQ(sample_token(logits, {.history = history}, {.repetition_penalty = 2}), 2);
   EXPECT_EQ(logits, (std::vector<float>{1, -4, 1.5, 0}));
+}
+
+TEST(SampleToken, PresenceAndFrequencyCountTheAnswerOnly) {
+  std::vector<float> logits = {5, 5, 5, 5};
+  const std::vector<TokenId> history = {0, 1, 1, 2, 2, 2};
+  const GenerateOptions options{.presence_penalty = 0.5, .frequency_penalty = 0.25};
+  EXPECT_EQ(sample_token(logits, {.history = history, .prompt_tokens = 2}, options), 0);
+  EXPECT_EQ(logits, (std::vector<float>{5, 4.25, 3.75, 5}));
+}
+
+TEST(SampleToken, BiasComesFirst) {
+  std::vector<float> logits = {1, 2, 3};
+  EXPECT_EQ(sample_token(logits, {}, {.logit_bias = {{0, 5}, {2, -kInfinity}, {77, 1}}}), 0);
+  EXPECT_EQ(logits, (std::vector<float>{6, 2, -kInfinity}));
+  EXPECT_FALSE((GenerateOptions{.logit_bias = {{0, 5}}}).takes_likeliest());
 }
 
 TEST(SampleToken, TopKKeepsTies) {
@@ -96,7 +111,7 @@ TEST(SampleToken, DrawsInProportion) {
   constexpr int kDraws = 20'000;
   for (std::uint64_t position = 0; position < kDraws; ++position) {
     std::vector<float> copy = logits;
-    ++counts[sample_token(copy, {}, {.temperature = 1, .seed = 5}, 2, position)];
+    ++counts[sample_token(copy, {.sequence = 2, .position = position}, {.temperature = 1, .seed = 5})];
   }
   EXPECT_NEAR(counts[0], kDraws * 0.5, 350);  // five standard deviations
   EXPECT_NEAR(counts[1], kDraws * 0.2, 283);
@@ -108,7 +123,8 @@ TEST(SampleToken, SeedSequenceAndPositionDecideTheDraw) {
     std::vector<TokenId> result;
     for (std::uint64_t position = 0; position < 50; ++position) {
       std::vector<float> logits(100);
-      result.push_back(sample_token(logits, {}, {.temperature = 1, .seed = seed}, sequence, position));
+      result.push_back(sample_token(logits, {.sequence = sequence, .position = position},
+                                    {.temperature = 1, .seed = seed}));
     }
     return result;
   };

@@ -1,4 +1,4 @@
-// retort score: the log-probability of every next token, for parity checks by anyone.
+// score: the log-probability of every next token, for parity checks by anyone.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -6,8 +6,7 @@
 #include <iostream>
 
 #include "base/error.h"
-#include "cli/open_model.h"
-#include "cli/registry.h"
+#include "cli_edge/verbs.h"
 
 namespace retort {
 namespace {
@@ -16,8 +15,10 @@ constexpr std::size_t kLinesAtOnce = 256;
 
 class Score : public Verb {
  public:
+  explicit Score(std::unique_ptr<ModelOpener> opener) : opener_(std::move(opener)) {}
+
   void visit(OptionList& list) override {
-    Option& model = list.add("model", model_, "model folder");
+    Option& model = list.add("model", model_, "model folder or .gguf file");
     model.required = true;
     model.path = PathRole::input;
     Option& file =
@@ -25,11 +26,11 @@ class Score : public Verb {
                  "one JSON object a line: {\"tokens\": [...]} or {\"text\": \"...\"} ('-': standard input)");
     file.required = true;
     file.path = PathRole::input;
-    compute_.visit(list);
+    opener_->visit(list);
   }
 
   Json run() override {
-    const OpenedModel opened = open_model(model_, compute_, /*needs_tokenizer=*/false);
+    const OpenedModel opened = opener_->open(model_, /*needs_tokenizer=*/false);
     std::ifstream opened_file;
     if (file_ != "-") {
       opened_file.open(file_);
@@ -88,11 +89,13 @@ class Score : public Verb {
   }
 
   std::string model_, file_;
-  ComputeOptions compute_;
+  std::unique_ptr<ModelOpener> opener_;
 };
 
 }  // namespace
 
-std::unique_ptr<Verb> make_score() { return std::make_unique<Score>(); }
+std::unique_ptr<Verb> make_score(std::unique_ptr<ModelOpener> opener) {
+  return std::make_unique<Score>(std::move(opener));
+}
 
 }  // namespace retort

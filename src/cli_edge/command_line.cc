@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
-#include "cli/verb.h"
+#include "cli_edge/program.h"
 
 namespace retort {
 namespace {
@@ -111,11 +111,11 @@ struct Entry {
 };
 
 // Entries hold addresses that CLI11's callbacks keep: the vector never grows past its reserve.
-std::vector<Entry> add_verbs(CLI::App& app) {
+std::vector<Entry> add_verbs(const Program& program, CLI::App& app) {
   std::vector<Entry> entries;
-  entries.reserve(verbs().size());
+  entries.reserve(program.verbs.size());
   std::map<std::string, CLI::App*> groups;
-  for (const VerbRow& row : verbs()) {
+  for (const VerbRow& row : program.verbs) {
     Entry& entry = entries.emplace_back(Entry{&row, row.make(), {}, Json::object(), nullptr});
     entry.verb->visit(entry.options);
     std::string name(row.name);
@@ -124,13 +124,14 @@ std::vector<Entry> add_verbs(CLI::App& app) {
       const std::string group = name.substr(0, space);
       name = name.substr(space + 1);
       if (!groups.contains(group)) {
-        groups[group] = app.add_subcommand(group, "see retort " + group + " --help");
+        groups[group] = app.add_subcommand(group, "see " + program.name + " " + group + " --help");
         groups[group]->require_subcommand(1);
       }
       parent = groups[group];
     }
     entry.app = parent->add_subcommand(name, std::string(row.summary));
-    if (!row.example.empty()) entry.app->footer("Example:\n  " + std::string(row.example));
+    if (!row.example.empty())
+      entry.app->footer("Example:\n  " + program.name + " " + std::string(row.example));
     entry.app->allow_extras();
     add_options(*entry.app, entry.options, entry.given);
   }
@@ -145,8 +146,8 @@ std::vector<Entry> add_verbs(CLI::App& app) {
                .advice = suggest(bare, names)});
 }
 
-void run_verb(Entry& entry) {
-  const std::string where = "retort " + std::string(entry.row->name);
+void run_verb(const Program& program, Entry& entry) {
+  const std::string where = program.name + " " + std::string(entry.row->name);
   const std::vector<std::string> extra = entry.verb->take_arguments(entry.app->remaining());
   if (!extra.empty()) {
     std::vector<std::string> names;
@@ -158,15 +159,13 @@ void run_verb(Entry& entry) {
   entry.verb->run();
 }
 
-int parse_and_run(int argc, char** argv) {
-  CLI::App app("Retort distills, fine-tunes, shrinks, judges and runs language models.", "retort");
-  app.set_version_flag("--version", std::string("retort ") + RETORT_VERSION);
+int parse_and_run(const Program& program, int argc, char** argv) {
+  CLI::App app(program.summary, program.name);
+  app.set_version_flag("--version", program.name + " " + program.version);
   app.require_subcommand(1);
-  app.footer(
-      "Each verb explains itself: retort VERB --help.\nA recipe strings verbs together: retort run "
-      "recipes/quickstart.yaml");
+  app.footer(program.footer);
   app.get_formatter()->column_width(36);
-  std::vector<Entry> entries = add_verbs(app);
+  std::vector<Entry> entries = add_verbs(program, app);
   if (argc < 2) {
     std::fputs(app.help().c_str(), stdout);
     return 2;
@@ -184,7 +183,7 @@ int parse_and_run(int argc, char** argv) {
     throw Error({.where = "command line", .found = error.what(), .expected = "", .advice = "See --help."});
   }
   for (Entry& entry : entries)
-    if (entry.app->parsed()) run_verb(entry);
+    if (entry.app->parsed()) run_verb(program, entry);
   return interrupt_requested() ? 130 : 0;
 }
 
@@ -198,10 +197,10 @@ void write_result(const std::string& path, const Json& value) {
     write_json(path, value);
 }
 
-int run_command_line(int argc, char** argv) {
+int run_program(const Program& program, int argc, char** argv) {
   install_interrupt_handler();
   try {
-    return parse_and_run(argc, argv);
+    return parse_and_run(program, argc, argv);
   } catch (const Error& error) {
     log_message(LogLevel::warning, std::string("error: ") + error.what());
     return error.exit_code();

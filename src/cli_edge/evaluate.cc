@@ -1,33 +1,36 @@
-// retort evaluate: judges a model, the trivial answer, or texts that any program wrote.
+// evaluate: judges a model, the trivial answer, or texts that any program wrote.
 #include "evaluate/evaluate.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "architecture/model_folder.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/progress.h"
-#include "cli/open_model.h"
-#include "cli/registry.h"
+#include "cli_edge/program.h"
+#include "cli_edge/verbs.h"
 
 namespace retort {
 namespace fs = std::filesystem;
 namespace {
 
-std::uint64_t weight_bytes(const fs::path& folder) {
+// Of a weight file, or of a folder's weight files.
+std::uint64_t weight_bytes(const fs::path& path) {
+  if (!fs::is_directory(path)) return fs::file_size(path);
   std::uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(folder))
+  for (const auto& entry : fs::directory_iterator(path))
     if (entry.path().extension() == ".safetensors") bytes += entry.file_size();
   return bytes;
 }
 
 class Evaluate : public Verb {
  public:
+  explicit Evaluate(std::unique_ptr<ModelOpener> opener) : opener_(std::move(opener)) {}
+
   void visit(OptionList& list) override {
-    list.add("model", model_, "folder of the model to judge").path = PathRole::input;
+    list.add("model", model_, "folder or .gguf file of the model to judge").path = PathRole::input;
     list.add("data", data_, "pairs that it has not seen").path = PathRole::input;
     list.add("copy", copy_, "judge the trivial answer instead of a model: the input itself");
     list.add("hypotheses", hypotheses_, "judge texts instead of a model: a file with one a line").path =
@@ -38,7 +41,7 @@ class Evaluate : public Verb {
     list.add("outputs", outputs_, "file for every pair's texts and counts, one JSON object a line").path =
         PathRole::output;
     options_.visit(list);
-    compute_.visit(list);
+    opener_->visit(list);
   }
 
   Json run() override {
@@ -65,11 +68,7 @@ class Evaluate : public Verb {
         if (std::find(metrics_.begin(), metrics_.end(), metric) == metrics_.end())
           drop_metric(figures, metric);
     figures["machine"] = machine().to_json();
-    if (!model_.empty()) {
-      figures["parameters"] = parameter_count(ModelFolder(model_).config());
-      figures["file_bytes"] = weight_bytes(model_);
-      figures["compute"] = compute_.describe();
-    }
+    if (!model_facts_.is_null()) figures.update(model_facts_);
     write_result(json_, figures);
     options_.progress = {};
     if (!outputs_.empty()) write_outputs(outputs_, evaluation);
@@ -81,7 +80,10 @@ class Evaluate : public Verb {
   Evaluation judge() {
     const auto records = open_records(data_);
     if (copy_) return evaluate_copy(*records, options_);
-    const OpenedModel opened = open_model(model_, compute_);
+    const OpenedModel opened = opener_->open(model_);
+    model_facts_ = {{"parameters", parameter_count(opened.model->config())},
+                    {"file_bytes", weight_bytes(model_)},
+                    {"compute", opened.compute}};
     if (!opened.chat_template)
       throw Error({.where = model_,
                    .found = "no chat template",
@@ -122,12 +124,15 @@ class Evaluate : public Verb {
   std::string model_, data_, hypotheses_, references_, json_, outputs_;
   std::vector<std::string> metrics_ = {"bleu", "rouge"};
   bool copy_ = false;
+  Json model_facts_;
   EvaluateOptions options_;
-  ComputeOptions compute_;
+  std::unique_ptr<ModelOpener> opener_;
 };
 
 }  // namespace
 
-std::unique_ptr<Verb> make_evaluate() { return std::make_unique<Evaluate>(); }
+std::unique_ptr<Verb> make_evaluate(std::unique_ptr<ModelOpener> opener) {
+  return std::make_unique<Evaluate>(std::move(opener));
+}
 
 }  // namespace retort

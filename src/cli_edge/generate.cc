@@ -1,10 +1,9 @@
-// retort generate: answers one prompt, in the model's own prompt format unless --raw.
+// generate: answers one prompt, in the model's own prompt format unless --raw.
 #include <cstdio>
 
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "cli/open_model.h"
-#include "cli/registry.h"
+#include "cli_edge/verbs.h"
 #include "data/example.h"
 
 namespace retort {
@@ -12,19 +11,21 @@ namespace {
 
 class Generate : public Verb {
  public:
+  explicit Generate(std::unique_ptr<ModelOpener> opener) : opener_(std::move(opener)) {}
+
   void visit(OptionList& list) override {
-    Option& model = list.add("model", model_, "model folder");
+    Option& model = list.add("model", model_, "model folder or .gguf file");
     model.required = true;
     model.path = PathRole::input;
     list.add("prompt", prompt_, "what to answer").required = true;
     list.add("system", system_, "a system message before it");
     list.add("raw", raw_, "continue the prompt as it is, without the chat template");
     options_.visit(list);
-    compute_.visit(list);
+    opener_->visit(list);
   }
 
   Json run() override {
-    const OpenedModel opened = open_model(model_, compute_);
+    const OpenedModel opened = opener_->open(model_);
     std::vector<TokenId> tokens;
     if (raw_ || !opened.chat_template) {
       tokens = opened.tokenizer->encode(prompt_, {.add_special_tokens = true});
@@ -51,11 +52,13 @@ class Generate : public Verb {
   std::string model_, prompt_, system_;
   bool raw_ = false;
   GenerateOptions options_;
-  ComputeOptions compute_;
+  std::unique_ptr<ModelOpener> opener_;
 };
 
 }  // namespace
 
-std::unique_ptr<Verb> make_generate() { return std::make_unique<Generate>(); }
+std::unique_ptr<Verb> make_generate(std::unique_ptr<ModelOpener> opener) {
+  return std::make_unique<Generate>(std::move(opener));
+}
 
 }  // namespace retort

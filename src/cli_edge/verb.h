@@ -1,5 +1,5 @@
-// A verb is one file: its options and what it does. The same verb runs from the command line and as a stage
-// of a recipe.
+// A verb is one file: its options and what it does. The same verb runs from the command line of either
+// program and as a stage of a recipe.
 #pragma once
 
 #include <memory>
@@ -30,19 +30,11 @@ class Verb {
 struct VerbRow {
   std::string_view name;     // "train"; a space makes a group: "tokenize encode"
   std::string_view summary;  // one line
-  std::string_view example;  // a command that works, shown by --help
+  std::string_view example;  // its words after the program's name, of a command that works; shown by --help
   std::unique_ptr<Verb> (*make)();
 };
 
-// All rows, in registry.cc.
-std::span<const VerbRow> verbs();
 // Throws Error with the nearest name.
-const VerbRow& find_verb(std::string_view name, const std::string& where);
-
-// The program: parses the command line, runs the verb, returns the exit code.
-int run_command_line(int argc, char** argv);
-
-// Writes to the file, or to standard output for "-"; nothing for "".
-void write_result(const std::string& path, const Json& value);
+const VerbRow& find_verb(std::span<const VerbRow> rows, std::string_view name, const std::string& where);
 
 }  // namespace retort

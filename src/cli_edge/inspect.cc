@@ -1,11 +1,12 @@
-// retort inspect: what a model folder or a weight file holds.
+// inspect: what a model folder or a weight file holds.
 #include <fmt/format.h>
 
 #include <cstdio>
 
 #include "architecture/model_folder.h"
 #include "base/error.h"
-#include "cli/registry.h"
+#include "cli_edge/program.h"
+#include "cli_edge/verbs.h"
 #include "formats/safetensors.h"
 
 namespace retort {
