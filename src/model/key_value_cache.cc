@@ -88,8 +88,6 @@ at::Tensor DecodeAttention::attend(const at::Tensor& qkv, const AttentionLayer& 
   const HeadLayout& heads = layer.heads;
   const std::int64_t n = cache_.size();
   const at::Tensor &keys = cache_.keys_[layer.index], &values = cache_.values_[layer.index];
-  at::Tensor(keys).index_put_({rows_, Slice(), places_}, part(qkv, heads, false));
-  at::Tensor(values).index_put_({rows_, Slice(), places_}, part(qkv, heads, true));
   const double scale = 1 / std::sqrt(static_cast<double>(heads.head_dim));
   if (has_cpu_kernels(qkv)) {
     const at::Tensor output = at::empty({n, heads.q_heads * heads.head_dim}, qkv.options());
@@ -107,6 +105,8 @@ at::Tensor DecodeAttention::attend(const at::Tensor& qkv, const AttentionLayer& 
     });
     return output;
   }
+  at::Tensor(keys).index_put_({rows_, Slice(), places_}, part(qkv, heads, false));
+  at::Tensor(values).index_put_({rows_, Slice(), places_}, part(qkv, heads, true));
   const std::int64_t longest = *std::max_element(cache_.lengths_.begin(), cache_.lengths_.end());
   const at::Tensor place = at::arange(longest, rows_.options()).unsqueeze(0), now = places_.unsqueeze(1);
   at::Tensor mask = place <= now;

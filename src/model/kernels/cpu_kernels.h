@@ -117,13 +117,14 @@ inline constexpr std::int64_t kQueryBlock = 32;
 std::int64_t attention_forward_scratch(std::int64_t max_length, std::int64_t head_dim);
 std::int64_t attention_backward_scratch(std::int64_t max_length, std::int64_t head_dim);
 
-// One new token per sequence against its cache. An item is one (sequence, kv head).
+// One new token per sequence: its key and value go into the cache, and its queries attend to all of it. An item is one
+// (sequence, kv head).
 template <class T>
 struct DecodeArgs {
   const T* qkv;  // [sequences] rows of [q | k | v] heads
   std::int64_t q_heads, kv_heads, head_dim;
-  const T* keys;  // [sequences, kv heads, capacity, head_dim], the new token's included
-  const T* values;
+  T* keys;  // [sequences, kv heads, capacity, head_dim]
+  T* values;
   std::int64_t capacity;
   const std::int64_t* lengths;  // per sequence, the new token counted
   std::int64_t window;

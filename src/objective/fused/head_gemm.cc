@@ -35,9 +35,12 @@ void add_head_gradient(const at::Tensor& gradient, const at::Tensor& rows, at::T
     // Gradients are small: fp16's partial sums would fall among its subnormal numbers.
     const at::ScalarType dtype = rows.scalar_type() == at::kHalf ? at::kFloat : rows.scalar_type();
     const at::Tensor factor = rows.to(dtype);
+    at::Tensor partial = at::empty({std::min(kSlice, sum.size(0)), sum.size(1)}, factor.options());
     for (std::int64_t begin = 0; begin < sum.size(0); begin += kSlice) {
       const std::int64_t size = std::min(kSlice, sum.size(0) - begin);
-      sum.narrow(0, begin, size).add_(at::mm(gradient.narrow(1, begin, size).to(dtype).t(), factor));
+      at::Tensor slice = partial.narrow(0, 0, size);
+      at::mm_out(slice, gradient.narrow(1, begin, size).to(dtype).t(), factor);
+      sum.narrow(0, begin, size).add_(slice);
     }
   }
 }

@@ -10,9 +10,9 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kChunkBytes = 64 << 20;  // of fp32 logits
-constexpr std::int64_t kMinChunkRows =
-    256;  // below it the matrix products are slow and the head's gradient is rewritten too often
+// A chunk: fewer rows make slow matrix products and rewrite the head's gradient more often, more take memory.
+constexpr std::int64_t kChunkBytes = 256 << 20;  // of fp32 logits
+constexpr std::int64_t kMaxChunkRows = 1024;
 constexpr std::int64_t kBlockBytes =
     256 << 10;  // of fp32 logits that one thread keeps in its cache through all terms
 
@@ -22,6 +22,13 @@ constexpr std::int64_t kBlockBytes =
                .expected = std::move(expected),
                .advice = ""},
               ErrorKind::failure);
+}
+
+// Chunks of equal size: a last one of a few rows would be slow.
+std::int64_t default_chunk_rows(std::int64_t targets, std::int64_t vocab) {
+  const std::int64_t most = std::clamp<std::int64_t>(kChunkBytes / (4 * vocab), 1, kMaxChunkRows);
+  const std::int64_t chunks = std::max<std::int64_t>(1, (targets + most - 1) / most);
+  return (targets + chunks - 1) / chunks;
 }
 
 // Buffers and gradients of one call.
@@ -184,8 +191,8 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
     const at::NoGradGuard no_grad;
     pass.input = input;
     const std::int64_t targets = input.target_index.size(0);
-    pass.chunk_rows = chunk_rows > 0 ? chunk_rows : std::max(kMinChunkRows, kChunkBytes / (4 * pass.vocab));
-    pass.chunk_rows = std::min(pass.chunk_rows, targets);
+    pass.chunk_rows =
+        std::min(targets, chunk_rows > 0 ? chunk_rows : default_chunk_rows(targets, pass.vocab));
     const at::TensorOptions fp32 = input.student_head.options().dtype(at::kFloat);
     pass.values = at::empty({static_cast<std::int64_t>(terms.size()), targets}, fp32);
     pass.student_logits =

@@ -26,7 +26,7 @@ struct LinearLossOutput {
   at::Tensor values;                  // fp32 [K, T]: term_k,i
 };
 
-// chunk_rows 0: chosen so that a chunk's fp32 logits take about 64 MiB.
+// chunk_rows 0: chosen so that a chunk's fp32 logits take at most 256 MiB per model.
 LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weighted<LogitTerm>> terms,
                                    std::int64_t chunk_rows = 0);
 
