@@ -21,6 +21,7 @@ TOOL = Path(os.environ["RETORT_BIN"]) / "model_tool"
 if not TOOL.exists():
     print("skipped: built without LibTorch")
     sys.exit(77)
+torch.set_num_threads(1)  # the models are tiny
 t.logging.set_verbosity_error()
 t.logging.disable_progress_bar()
 
