@@ -91,6 +91,7 @@ void write_checkpoint(const fs::path& run_folder, std::int64_t step, const Json&
 
 std::optional<Checkpoint> Checkpoint::newest(const fs::path& run_folder) {
   for (const auto& [step, path] : list(run_folder)) {
+    if (!fs::exists(path / "state.json")) continue;  // written last: the folder is not whole
     Checkpoint checkpoint;
     checkpoint.step_ = step;
     checkpoint.path_ = path;

@@ -1,0 +1,189 @@
+// The loop itself, with a tiny model: what is kept, what a checkpoint holds, when it stops.
+#include "training/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "support/temporary_folder.h"
+#include "training/checkpoint.h"
+#include "unit/model/tiny_model.h"
+
+namespace retort {
+namespace {
+
+// Endless batches made from a counter.
+class CountedBatches : public BatchSource {
+ public:
+  std::optional<Batch> next() override {
+    ++place_;
+    return make_batch({random_tokens(13, 2 * place_), random_tokens(7, 2 * place_ + 1)});
+  }
+  Json state() const override { return place_; }
+  void restore(const Json& state) override { place_ = state.get<std::uint64_t>(); }
+
+ private:
+  std::uint64_t place_ = 0;
+};
+
+Objective cross_entropy() { return make_objective(Json::parse(R"([{"name": "cross_entropy"}])"), "terms"); }
+
+TrainerOptions options(std::int64_t steps) {
+  TrainerOptions options;
+  options.steps = steps;
+  options.learning_rate = 3e-3;
+  options.dropout = 0.1;
+  options.save_seconds = 0;
+  options.log_every = 3;
+  return options;
+}
+
+// What a user's Ctrl-C does.
+void request_interrupt() {
+  install_interrupt_handler();
+  std::raise(SIGINT);
+}
+
+CausalLM tiny() { return CausalLM(tiny_llama(), at::kCPU, at::kFloat, 1); }
+
+bool same_weights(const CausalLM& a, const CausalLM& b) {
+  for (std::size_t i = 0; i < a.parameters().size(); ++i)
+    if (!at::equal(a.parameters()[i].tensor, b.parameters()[i].tensor)) return false;
+  return true;
+}
+
+TEST(Trainer, KeepsTheBestModelNotTheLast) {
+  const TemporaryFolder folder;
+  TrainerOptions with = options(9);
+  with.validate_every = 3;
+  CausalLM student = tiny();
+  CountedBatches source;
+  Objective objective = cross_entropy();
+  std::vector<at::Tensor> seen;  // one weight at each validation
+  TrainerCallbacks callbacks;
+  callbacks.validate = [&](const CausalLM& model, std::vector<Metric>&) {
+    seen.push_back(model.parameters()[2].tensor.detach().clone());
+    return seen.size() == 2 ? 1.0 : 2.0;
+  };
+  const TrainReport report =
+      Trainer(with, folder.path(), "a").run(student, nullptr, source, objective, callbacks);
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(report.best_step, 6);
+  EXPECT_EQ(report.best_validation, 1.0);
+  EXPECT_TRUE(at::equal(student.parameters()[2].tensor, seen[1]));
+  EXPECT_FALSE(at::equal(seen[2], seen[1]));
+}
+
+TEST(Trainer, GoesOnAfterCtrlCToTheSameBits) {
+  const TemporaryFolder folder;
+  CausalLM whole = tiny(), parts = tiny();
+  {
+    CountedBatches source;
+    Objective objective = cross_entropy();
+    Trainer(options(10), folder / "whole", "a").run(whole, nullptr, source, objective, {});
+  }
+  for (const bool first : {true, false}) {
+    CausalLM fresh = tiny();
+    CausalLM& student = first ? fresh : parts;
+    CountedBatches source;
+    Objective objective = cross_entropy();
+    TrainerCallbacks callbacks;
+    callbacks.progress = [&](std::int64_t step, std::int64_t, const std::string&) {
+      if (first && step == 4) request_interrupt();
+    };
+    const TrainReport report =
+        Trainer(options(10), folder / "parts", "a").run(student, nullptr, source, objective, callbacks);
+    clear_interrupt();
+    EXPECT_EQ(report.stopped, first);
+    EXPECT_EQ(report.steps, first ? 4 : 10);
+  }
+  EXPECT_TRUE(same_weights(whole, parts));
+}
+
+TEST(Trainer, StartsAnewWhenTheCheckpointIsAnotherRuns) {
+  const TemporaryFolder folder;
+  TrainerOptions with = options(3);
+  for (const char* fingerprint : {"a", "b"}) {
+    CausalLM student = tiny();
+    CountedBatches source;
+    Objective objective = cross_entropy();
+    std::int64_t first_step = -1;
+    TrainerCallbacks callbacks;
+    callbacks.open_sinks = [&](std::int64_t step) {
+      first_step = step;
+      return std::vector<std::unique_ptr<MetricsSink>>();
+    };
+    callbacks.progress = [&](std::int64_t step, std::int64_t, const std::string&) {
+      if (step == 2) request_interrupt();
+    };
+    Trainer(with, folder.path(), fingerprint).run(student, nullptr, source, objective, callbacks);
+    clear_interrupt();
+    EXPECT_EQ(first_step, 0) << fingerprint;
+  }
+}
+
+TEST(Trainer, SaysWhenTheDataEndsOrHoldsNoTarget) {
+  class Ends : public CountedBatches {
+    std::optional<Batch> next() override { return ++count_ > 2 ? std::nullopt : CountedBatches::next(); }
+    int count_ = 0;
+  } ends;
+  class NoTargets : public CountedBatches {
+    std::optional<Batch> next() override { return make_batch({random_tokens(1, 1), random_tokens(1, 2)}); }
+  } no_targets;
+  const TemporaryFolder folder;
+  for (BatchSource* source : std::initializer_list<BatchSource*>{&ends, &no_targets}) {
+    CausalLM student = tiny();
+    Objective objective = cross_entropy();
+    EXPECT_THROW(Trainer(options(5), folder.path(), "a").run(student, nullptr, *source, objective, {}),
+                 Error);
+  }
+}
+
+TEST(Trainer, TakesItsLengthFromStepsTokensOrEpochs) {
+  TrainerOptions with;
+  with.batch_tokens = 100;
+  with.accumulation = 2;
+  EXPECT_THROW(resolve_steps(with, 1000), Error);
+  with.epochs = 1.5;
+  EXPECT_EQ(resolve_steps(with, 1000), 8);
+  with.tokens = 1000;
+  EXPECT_EQ(resolve_steps(with, 1000), 5);
+  with.steps = 3;
+  EXPECT_EQ(resolve_steps(with, 1000), 3);
+}
+
+TEST(Checkpoint, IsTheNewestWholeOneAndOneAtATime) {
+  const TemporaryFolder folder;
+  EXPECT_FALSE(Checkpoint::newest(folder.path()));
+  const NamedTensors tensors = {{"x", at::arange(5, at::kFloat)}, {"y", at::ones({2, 3}, at::kBFloat16)}};
+  write_checkpoint(folder.path(), 1, {{"step", 1}}, {{"state", tensors}});
+  write_checkpoint(folder.path(), 2, {{"step", 2}}, {{"state", tensors}, {"best", tensors}});
+  EXPECT_FALSE(std::filesystem::exists(folder / "checkpoints/step-1"));
+  // Left by a kill while it was written, or torn by a disk: neither is a checkpoint.
+  std::filesystem::create_directories(folder / "checkpoints/.step-9.partial");
+  std::filesystem::create_directories(folder / "checkpoints/step-8");
+  const auto checkpoint = Checkpoint::newest(folder.path());
+  ASSERT_TRUE(checkpoint);
+  EXPECT_EQ(checkpoint->step(), 2);
+  EXPECT_TRUE(checkpoint->has("best"));
+  const NamedTensors read = checkpoint->read("state");
+  ASSERT_EQ(read.size(), 2u);
+  for (const auto& [name, tensor] : read)
+    EXPECT_TRUE(at::equal(tensor, name == "x" ? tensors[0].second : tensors[1].second));
+  delete_checkpoints(folder.path());
+  EXPECT_FALSE(Checkpoint::newest(folder.path()));
+}
+
+TEST(Checkpoint, RefusesTornTensors) {
+  const TemporaryFolder folder;
+  write_checkpoint(folder.path(), 1, {{"step", 1}}, {{"state", {{"x", at::arange(1000, at::kFloat)}}}});
+  std::filesystem::resize_file(folder / "checkpoints/step-1/state.safetensors", 2000);
+  const auto checkpoint = Checkpoint::newest(folder.path());
+  ASSERT_TRUE(checkpoint);
+  EXPECT_THROW(checkpoint->read("state"), Error);
+}
+
+}  // namespace
+}  // namespace retort
