@@ -17,21 +17,27 @@ if(RETORT_SANITIZE)
   target_link_options(retort_flags INTERFACE -fsanitize=${RETORT_SANITIZE})
 endif()
 
-# A source named *_avx2.cc or *_avx512.cc is compiled for that instruction set (chosen at run time, after asking the CPU), and
-# not at all for other processors. It gets no precompiled header and must use no inline function of others: the linker keeps
+# A source named *_avx2.cc, *_avx512.cc, *_avx512_vnni.cc or *_avx512_bf16.cc is compiled for that instruction set (chosen at run
+# time, after asking the CPU), and not at all for other processors. It gets no precompiled header and must use no inline function of others: the linker keeps
 # one copy of those, and it might be this one. The compiler may turn branches into masks there as if floating-point
 # operations had no traps.
 function(retort_instruction_sets sources_variable)
   set(sources ${${sources_variable}})
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    list(FILTER sources EXCLUDE REGEX "_avx(2|512)\\.cc$")
+    list(FILTER sources EXCLUDE REGEX "_avx(2|512|512_vnni|512_bf16)\\.cc$")
   endif()
-  set(common -O3 -fno-math-errno -fno-trapping-math -mfma)
+  set(common -O3 -fno-math-errno -fno-trapping-math -mfma -mf16c)
   foreach(source ${sources})
     if(source MATCHES "_avx2\\.cc$")
       set(flags ${common} -mavx2)
-    elseif(source MATCHES "_avx512\\.cc$")
+    elseif(source MATCHES "_avx512(_vnni|_bf16)?\\.cc$")
       set(flags ${common} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+      if(source MATCHES "_(vnni|bf16)\\.cc$")
+        list(APPEND flags -mavx512vnni)
+      endif()
+      if(source MATCHES "_bf16\\.cc$")
+        list(APPEND flags -mavx512bf16)
+      endif()
     else()
       continue()
     endif()

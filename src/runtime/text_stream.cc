@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "data/tokenizers/unicode.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {

@@ -1,0 +1,54 @@
+// The input of a layer's matrices: n rows, normalised and rounded to bytes once, then read by q, k and v, or
+// by gate and up. Rounding is per 32 values, to 8 bits, as Q8_0's but with an fp32 scale.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "runtime/kernels/aligned_buffer.h"
+#include "runtime/kernels/kernel_set.h"
+#include "runtime/kernels/weight_matrix.h"
+
+namespace retort {
+
+struct NormOptions {
+  NormKind kind = NormKind::none;
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+  float eps = 0;
+};
+
+struct ActivationInput {
+  const float* x = nullptr;  // [rows][stride]
+  std::int64_t rows = 0, columns = 0, stride = 0;
+  NormOptions norm = {};
+};
+
+class Activations {
+ public:
+  // Keeps its memory from one call to the next.
+  void assign(const ActivationInput& input, ActivationForms forms, ThreadPool& pool,
+              const KernelSet& set = kernel_set());
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  ActivationForms forms() const { return forms_; }
+  // A normalised row in fp32, if that form was asked for.
+  std::span<const float> row(std::int64_t i) const;
+
+  // For multiply.cc.
+  struct Rows {
+    const std::byte* data;
+    std::int64_t stride;  // bytes
+  };
+  Rows form(ActivationForm form) const;
+  std::size_t memory_bytes() const { return f32_.size() + runs_.size() + bf16_.size(); }
+
+ private:
+  std::int64_t rows_ = 0, columns_ = 0, padded_ = 0;
+  ActivationForms forms_ = 0;
+  AlignedBuffer f32_, runs_, bf16_, scratch_;
+};
+
+}  // namespace retort

@@ -1,0 +1,76 @@
+// The choice among the sets.
+#include "runtime/kernels/kernel_set.h"
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/options.h"
+
+namespace retort {
+
+// One per file set_*.cc. Functions, not objects: nothing of a set may run where the processor lacks its
+// instructions.
+KernelSet generic_kernels();
+KernelSet avx512_kernels();
+
+namespace {
+
+struct Row {
+  bool (*supported)();
+  KernelSet (*make)();
+};
+
+// The simplest first; the last that the processor can run is chosen.
+const Row kRows[] = {
+    {[] { return true; }, generic_kernels},
+#if defined(__x86_64__)
+    {[] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("f16c");
+     },
+     avx512_kernels},
+#endif
+};
+
+struct Sets {
+  Sets() {
+    for (const Row& row : kRows)
+      if (row.supported()) sets.push_back(row.make());
+    for (const KernelSet& set : sets) pointers.push_back(&set);
+  }
+  std::vector<KernelSet> sets;
+  std::vector<const KernelSet*> pointers;
+};
+
+const KernelSet& choose() {
+  const auto sets = kernel_sets();
+  const char* wish = std::getenv("RETORT_ISA");
+  if (wish == nullptr || *wish == '\0') return *sets.back();
+  std::vector<std::string> names;
+  for (const KernelSet* set : sets) {
+    if (set->name == wish) return *set;
+    names.emplace_back(set->name);
+  }
+  throw Error({.where = "RETORT_ISA",
+               .found = "'" + std::string(wish) + "'",
+               .expected = "a kernel set that this processor can run",
+               .advice = suggest(wish, names)});
+}
+
+}  // namespace
+
+std::span<const KernelSet* const> kernel_sets() {
+  static const Sets sets;
+  return sets.pointers;
+}
+
+const KernelSet& kernel_set() {
+  static const KernelSet& active = choose();
+  return active;
+}
+
+}  // namespace retort

@@ -1,0 +1,129 @@
+#include "runtime/kernels/multiply.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "base/error.h"
+
+namespace retort {
+namespace {
+
+// A piece of work: so many bytes of weights that handing it out costs nothing beside reading them, and for
+// many activation rows fewer, so that all threads finish together.
+constexpr std::int64_t kPieceBytes = 128 << 10, kManyRows = 24;
+
+std::int64_t panels_in_piece(const WeightMatrix& weights, std::int64_t n) {
+  if (n >= kManyRows) return 2;
+  return std::max<std::int64_t>(2, kPieceBytes / weights.panel_bytes() / 2 * 2);
+}
+
+PanelJob job_of(const WeightMatrix& weights, const Activations& x, const KernelSet& set) {
+  if (weights.columns() != x.columns())
+    throw Error({.where = "multiply",
+                 .found = fmt::format("{} activations a row", x.columns()),
+                 .expected = fmt::format("{}, the columns of the weights", weights.columns())},
+                ErrorKind::failure);
+  ActivationForm form = weights.form();
+  if (weights.format() == PanelFormat::bf16)
+    form = set.bf16_activations ? ActivationForm::bf16 : ActivationForm::f32;
+  const Activations::Rows rows = x.form(form);
+  PanelJob job;
+  job.weights = weights.panels();
+  job.panel_bytes = weights.panel_bytes();
+  job.chunks = weights.chunks();
+  job.rows = weights.rows();
+  job.factor = weights.factor();
+  if (!weights.row_scales().empty()) job.row_scales = weights.row_scales().data();
+  job.activations = rows.data;
+  job.activation_stride = rows.stride;
+  job.n = x.rows();
+  return job;
+}
+
+struct Pieces {
+  PanelJob job;
+  void (*multiply)(const PanelJob&);
+  std::int64_t panels, grain, end;  // end: of this product's pieces, counted over all products
+};
+
+void run(std::span<const Pieces> products, ThreadPool& pool) {
+  pool.parallel_for(products.back().end, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t piece = begin; piece < end; ++piece) {
+      const auto product =
+          std::find_if(products.begin(), products.end(), [&](const Pieces& p) { return piece < p.end; });
+      const std::int64_t before = product == products.begin() ? 0 : std::prev(product)->end;
+      PanelJob job = product->job;
+      job.first_panel = (piece - before) * product->grain;
+      job.last_panel = std::min(job.first_panel + product->grain, product->panels);
+      product->multiply(job);
+    }
+  });
+}
+
+Pieces pieces_of(const PanelJob& job, const WeightMatrix& weights, std::int64_t before,
+                 const KernelSet& set) {
+  Pieces pieces{job, set.multiply[static_cast<std::size_t>(weights.format())], weights.panel_count(),
+                panels_in_piece(weights, job.n), before};
+  pieces.end += (pieces.panels + pieces.grain - 1) / pieces.grain;
+  return pieces;
+}
+
+}  // namespace
+
+void multiply(const Activations& x, std::span<const Product> products, ThreadPool& pool,
+              const KernelSet& set) {
+  if (products.empty() || x.rows() == 0) return;
+  std::vector<Pieces> all;
+  for (const Product& product : products) {
+    PanelJob job = job_of(*product.weights, x, set);
+    job.out = product.out;
+    job.out_stride = product.stride;
+    job.bias = product.bias;
+    job.store = product.add ? Store::add : Store::replace;
+    all.push_back(pieces_of(job, *product.weights, all.empty() ? 0 : all.back().end, set));
+  }
+  run(all, pool);
+}
+
+void multiply_gated(const Activations& x, const GatedProduct& product, ThreadPool& pool,
+                    const KernelSet& set) {
+  if (x.rows() == 0) return;
+  const WeightMatrix &gate = *product.gate, &up = *product.up;
+  if (gate.rows() != up.rows() || gate.columns() != up.columns())
+    throw Error(
+        {.where = "gate and up",
+         .found = fmt::format("{} × {} and {} × {}", gate.rows(), gate.columns(), up.rows(), up.columns()),
+         .expected = "equal shapes"});
+  if (gate.format() != up.format()) {  // a mixture of encodings: one after the other
+    std::vector<float> gates(static_cast<std::size_t>(x.rows() * gate.rows()));
+    const std::array<Product, 2> both = {Product{&gate, gates.data(), gate.rows(), product.gate_bias},
+                                         Product{&up, product.out, product.stride, product.up_bias}};
+    multiply(x, both, pool, set);
+    pool.parallel_for(x.rows(), 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        float* g = gates.data() + t * gate.rows();
+        set.activate(product.activation, g, gate.rows());
+        float* out = product.out + t * product.stride;
+        for (std::int64_t i = 0; i < gate.rows(); ++i) out[i] *= g[i];
+      }
+    });
+    return;
+  }
+  PanelJob job = job_of(gate, x, set);
+  job.up = up.panels();
+  job.up_factor = up.factor();
+  if (!up.row_scales().empty()) job.up_row_scales = up.row_scales().data();
+  job.out = product.out;
+  job.out_stride = product.stride;
+  job.bias = product.gate_bias;
+  job.up_bias = product.up_bias;
+  job.store = Store::gated;
+  job.activation = product.activation;
+  const Pieces pieces = pieces_of(job, gate, 0, set);
+  run(std::span(&pieces, 1), pool);
+}
+
+}  // namespace retort
