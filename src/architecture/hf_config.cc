@@ -197,8 +197,12 @@ void require_value(const Json& json, const std::string& key, std::initializer_li
 
 void finish_parse(ModelConfig& config, const Json& json, const std::string& where) {
   for (const char* key : {"clip_qkv", "final_logit_softcapping", "attn_logit_softcapping",
-                          "attention_multiplier", "quantization_config", "per_layer_config"})
+                          "attention_multiplier", "per_layer_config"})
     require_value(json, key, {}, where);
+  // Of the ways to quantize a folder, this one is Retort's own.
+  const Json quantization = json.value("quantization_config", Json());
+  if (!quantization.is_object() || quantization.value("quant_method", Json()) != Json("i8_channel"))
+    require_value(json, "quantization_config", {}, where);
   for (const char* key :
        {"logit_scale", "logits_scaling", "embedding_multiplier", "residual_multiplier", "rotary_pct"})
     require_value(json, key, {1.0}, where);

@@ -38,6 +38,13 @@ std::vector<std::int64_t> stored_shape(const ParameterSpec& spec, const StoredTe
   return shape;
 }
 
+constexpr const char* kScaleSuffix = "_scale";
+
+void values_of(const TensorView& tensor, float* out) {
+  if (tensor.dtype != DType::i8) return to_float(tensor, out);
+  kI8Channel.decode(tensor.bytes.data(), {out, static_cast<std::size_t>(tensor.element_count())});
+}
+
 }  // namespace
 
 struct ModelFolder::Weights {
@@ -68,7 +75,6 @@ const ModelFolder::Weights& ModelFolder::open() const {
 
 const TensorSource& ModelFolder::weights() const { return *open().source; }
 
-// The stored tensor of a parameter, its shape checked; fills `stored`.
 const TensorView& ModelFolder::find_stored(const ParameterSpec& spec, StoredTensor& stored) const {
   const Weights& weights = open();
   stored = family_->stored(config_, spec.name);
@@ -84,30 +90,49 @@ const TensorView& ModelFolder::find_stored(const ParameterSpec& spec, StoredTens
   return tensor;
 }
 
+std::vector<float> ModelFolder::row_scales(const ParameterSpec& spec) const {
+  StoredTensor stored;
+  if (find_stored(spec, stored).dtype != DType::i8) return {};
+  const TensorView& scales = weights().get(stored.name + kScaleSuffix);
+  const std::int64_t total = stored.total_rows > 0 ? stored.total_rows : spec.shape[0];
+  if (scales.element_count() != total)
+    throw Error({.where = weights().where(),
+                 .found = scales.describe(),
+                 .expected = std::to_string(total) + " scales, one for each row"});
+  const std::vector<float> all = to_float(scales);
+  return {all.begin() + stored.row_begin, all.begin() + stored.row_begin + spec.shape[0]};
+}
+
 void ModelFolder::load(const ParameterSpec& spec, float* out) const {
   StoredTensor stored;
   TensorView slice = find_stored(spec, stored);
   const std::int64_t rows = spec.shape[0];
   const std::int64_t columns = spec.shape.size() > 1 ? spec.shape[1] : 1;
   const auto element = static_cast<std::int64_t>(dtype_size(slice.dtype));
+  const std::vector<float> scales = row_scales(spec);
   if (!stored.transposed) {
     slice.bytes = slice.bytes.subspan(static_cast<std::size_t>(stored.row_begin * columns * element),
                                       static_cast<std::size_t>(rows * columns * element));
     slice.shape = spec.shape;
-    return to_float(slice, out);
+    values_of(slice, out);
+  } else {
+    // Stored [columns, total]: each stored row holds one column of every wanted row, side by side.
+    const std::int64_t total = slice.shape[1];
+    TensorView segment{slice.name, slice.dtype, {rows}, {}};
+    std::vector<float> values(static_cast<std::size_t>(rows));
+    for (std::int64_t column = 0; column < columns; ++column) {
+      segment.bytes =
+          slice.bytes.subspan(static_cast<std::size_t>((column * total + stored.row_begin) * element),
+                              static_cast<std::size_t>(rows * element));
+      values_of(segment, values.data());
+      for (std::int64_t row = 0; row < rows; ++row)
+        out[row * columns + column] = values[static_cast<std::size_t>(row)];
+    }
   }
-  // Stored [columns, total]: each stored row holds one column of every wanted row, side by side.
-  const std::int64_t total = slice.shape[1];
-  TensorView segment{slice.name, slice.dtype, {rows}, {}};
-  std::vector<float> values(static_cast<std::size_t>(rows));
-  for (std::int64_t column = 0; column < columns; ++column) {
-    segment.bytes =
-        slice.bytes.subspan(static_cast<std::size_t>((column * total + stored.row_begin) * element),
-                            static_cast<std::size_t>(rows * element));
-    to_float(segment, values.data());
-    for (std::int64_t row = 0; row < rows; ++row)
-      out[row * columns + column] = values[static_cast<std::size_t>(row)];
-  }
+  if (scales.empty()) return;
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t column = 0; column < columns; ++column)
+      out[row * columns + column] *= scales[static_cast<std::size_t>(row)];
 }
 
 std::vector<float> ModelFolder::load(const ParameterSpec& spec) const {
@@ -129,6 +154,11 @@ void ModelFolder::check_weights() const {
     const TensorView& tensor = find_stored(spec, stored);
     used.insert(stored.name);
     if (embedding.empty()) embedding = stored.name;
+    if (tensor.dtype == DType::i8) {
+      row_scales(spec);
+      used.insert(stored.name + kScaleSuffix);
+      continue;
+    }
     if (tensor.dtype != DType::f64 && tensor.dtype != DType::f32 && tensor.dtype != DType::f16 &&
         tensor.dtype != DType::bf16)
       throw Error({.where = source.where(), .found = tensor.describe(), .expected = "floating-point values"});

@@ -121,6 +121,7 @@ void save_model_folder(const fs::path& folder, const ModelConfig& config, const 
   Json json = family.to_json(config);
   json.erase("dtype");  // transformers 4 knows torch_dtype only; transformers 5 reads both
   json["torch_dtype"] = torch_name(options.dtype);
+  json.erase("quantization_config");  // of the model it came from; these weights are plain
   const Plan plan = make_plan(config, family, options.dtype);
 
   write_safetensors_folder(folder, plan.tensors, {.max_shard_bytes = options.max_shard_bytes},

@@ -47,6 +47,10 @@ class Tokenizer {
 
 // From a folder: tokenizer.json, else vocab.json + merges.txt (with tokenizer_config.json's added tokens).
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
+// What open_tokenizer reads, as make_tokenizer takes it: tokenizer.json's content with the vocabulary as a list of [token, id].
+Json read_tokenizer_json(const std::filesystem::path& folder);
+// The same from the text of a tokenizer.json.
+Json parse_tokenizer_json(std::string_view text, const std::string& where);
 // From the parsed content of a tokenizer.json.
 std::unique_ptr<Tokenizer> make_tokenizer(const Json& tokenizer_json, const std::string& where);
 

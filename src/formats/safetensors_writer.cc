@@ -30,6 +30,12 @@ void check_tensors(const fs::path& path, std::span<const TensorView> tensors, bo
                    .expected = "names that are unique, not empty and not __metadata__",
                    .advice = ""},
                   ErrorKind::failure);
+    if (tensor.encoding != nullptr)
+      throw Error({.where = path.string() + ": " + tensor.describe(),
+                   .found = "encoded weights",
+                   .expected = "plain elements",
+                   .advice = "safetensors holds no blocks; write a GGUF file."},
+                  ErrorKind::failure);
     if (own_bytes && tensor.bytes.size() != byte_size(tensor))
       throw Error({.where = path.string() + ": " + tensor.describe(),
                    .found = fmt::format("{} bytes", tensor.bytes.size()),

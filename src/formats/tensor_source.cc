@@ -27,8 +27,15 @@ std::int64_t TensorView::element_count() const {
   return count;
 }
 
+std::int64_t TensorView::byte_size() const {
+  const std::int64_t count = element_count();
+  return encoding != nullptr ? encoding->byte_size(count)
+                             : count * static_cast<std::int64_t>(dtype_size(dtype));
+}
+
 std::string TensorView::describe() const {
-  std::string text = name + " " + std::string(dtype_name(dtype)) + " [";
+  std::string text =
+      name + " " + std::string(encoding != nullptr ? encoding->name : dtype_name(dtype)) + " [";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
 }
@@ -47,6 +54,9 @@ const TensorView& TensorSource::get(const std::string& name) const {
 }
 
 void to_float(const TensorView& tensor, float* out) {
+  if (tensor.encoding != nullptr)
+    return tensor.encoding->decode(tensor.bytes.data(),
+                                   {out, static_cast<std::size_t>(tensor.element_count())});
   switch (tensor.dtype) {
     case DType::f64:
       return convert_each<double>(tensor.bytes, out, [](double value) { return static_cast<float>(value); });

@@ -1,9 +1,11 @@
-// Named tensors on disk, as views into mapped files. Every container (safetensors, GGUF) reads as a TensorSource.
+// Named tensors on disk, as views into mapped files. Every container (safetensors, GGUF) reads as a
+// TensorSource.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -11,18 +13,27 @@
 #include <vector>
 
 #include "formats/dtype.h"
+#include "formats/encodings/encoding.h"
 
 namespace retort {
 
 struct TensorView {
   std::string name;
   DType dtype = DType::f32;
-  std::vector<std::int64_t> shape;    // row-major, slowest axis first
-  std::span<const std::byte> bytes;   // may be unaligned
+  std::vector<std::int64_t> shape;   // row-major, slowest axis first
+  std::span<const std::byte> bytes;  // may be unaligned
+  // Blocks of weights along the last axis (GGUF's quantized types), in place of elements of `dtype`, which
+  // then says u8.
+  const Encoding* encoding = nullptr;
 
   std::int64_t element_count() const;
-  std::string describe() const;       // "model.embed_tokens.weight BF16 [8192, 512]"
+  std::int64_t byte_size() const;  // what the shape implies
+  std::string describe() const;    // "model.embed_tokens.weight BF16 [8192, 512]"
 };
+
+// Where a tensor's bytes come from when it is written: by default the view's own. A function makes them one
+// tensor at a time, asked once for each in the order written, so that a model need not be in memory twice.
+using TensorBytes = std::function<std::vector<std::byte>(const TensorView&)>;
 
 class TensorSource {
  public:
@@ -35,7 +46,7 @@ class TensorSource {
   virtual std::string where() const = 0;  // the path, for messages
 };
 
-// Copies a floating-point tensor's values as fp32. Throws for integer types.
+// Copies a tensor's values as fp32, encoded ones decoded. Throws for integer types.
 std::vector<float> to_float(const TensorView& tensor);
 // Into a caller's buffer of element_count() floats.
 void to_float(const TensorView& tensor, float* out);

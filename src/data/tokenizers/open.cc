@@ -15,9 +15,9 @@ namespace {
 
 // Json keeps the order of keys and so looks them up one by one: 150,000 of them are read by the sorted kind
 // and handed on as a list of [token, id].
-nlohmann::json parse_sorted(const fs::path& path) {
-  nlohmann::json parsed = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  if (parsed.is_discarded()) parse_json(read_file(path), path.string());  // says where
+nlohmann::json parse_sorted(std::string_view text, const std::string& where) {
+  nlohmann::json parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (parsed.is_discarded()) parse_json(text, where);  // says at which byte
   return parsed;
 }
 
@@ -32,17 +32,6 @@ Json as_list(const nlohmann::json& vocabulary, const std::string& where) {
     list.push_back(
         Json::array({token, id.is_number_integer() ? Json(id.get<std::int64_t>()) : Json(id.dump())}));
   return list;
-}
-
-Json read_tokenizer_json(const fs::path& path) {
-  nlohmann::json parsed = parse_sorted(path);
-  nlohmann::json vocabulary;
-  if (parsed.is_object() && parsed.contains("model") && parsed["model"].is_object() &&
-      parsed["model"].contains("vocab"))
-    vocabulary = std::exchange(parsed["model"]["vocab"], nullptr);
-  Json rest = Json::parse(parsed.dump());
-  if (vocabulary.is_object()) rest["model"]["vocab"] = as_list(vocabulary, path.string());
-  return rest;
 }
 
 Json read_merges(const fs::path& path) {
@@ -101,9 +90,20 @@ void add_named_tokens(Json& added, const Json& config, const nlohmann::json& voc
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder) {
+Json parse_tokenizer_json(std::string_view text, const std::string& where) {
+  nlohmann::json parsed = parse_sorted(text, where);
+  nlohmann::json vocabulary;
+  if (parsed.is_object() && parsed.contains("model") && parsed["model"].is_object() &&
+      parsed["model"].contains("vocab"))
+    vocabulary = std::exchange(parsed["model"]["vocab"], nullptr);
+  Json rest = Json::parse(parsed.dump());
+  if (vocabulary.is_object()) rest["model"]["vocab"] = as_list(vocabulary, where);
+  return rest;
+}
+
+Json read_tokenizer_json(const fs::path& folder) {
   if (const fs::path whole = folder / "tokenizer.json"; fs::exists(whole))
-    return make_tokenizer(read_tokenizer_json(whole), whole.string());
+    return parse_tokenizer_json(read_file(whole), whole.string());
   const fs::path vocabulary = folder / "vocab.json", merges = folder / "merges.txt",
                  config_path = folder / "tokenizer_config.json";
   if (!fs::exists(vocabulary))
@@ -117,15 +117,21 @@ std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder) {
                  .expected = "the merges that belong to vocab.json",
                  .advice = ""});
   const Json config = fs::exists(config_path) ? read_json(config_path) : Json::object();
-  const nlohmann::json entries = parse_sorted(vocabulary);
-  Json tokenizer = {
-      {"model",
-       {{"type", "BPE"}, {"vocab", as_list(entries, vocabulary.string())}, {"merges", read_merges(merges)}}}};
+  const nlohmann::json entries = parse_sorted(read_file(vocabulary), vocabulary.string());
+  Json tokenizer = {{"model", {{"type", "BPE"}, {"merges", read_merges(merges)}}}};
   set_rules(tokenizer,
             json_get_or<std::string>(config, "tokenizer_class", "GPT2Tokenizer", config_path.string()));
   tokenizer["added_tokens"] = added_tokens(config, config_path.string());
   add_named_tokens(tokenizer["added_tokens"], config, entries);
-  return make_tokenizer(tokenizer, folder.string());
+  // Keys sorted as those of a tokenizer.json are: both give one fingerprint.
+  tokenizer = Json::parse(nlohmann::json(tokenizer).dump());
+  tokenizer["model"]["vocab"] = as_list(entries, vocabulary.string());
+  return tokenizer;
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder) {
+  const fs::path whole = folder / "tokenizer.json";
+  return make_tokenizer(read_tokenizer_json(folder), (fs::exists(whole) ? whole : folder).string());
 }
 
 }  // namespace retort
