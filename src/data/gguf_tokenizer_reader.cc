@@ -56,22 +56,31 @@ class Rebuilder {
     return file_.find_value(key) != nullptr ? file_.flag(key) : fallback;
   }
 
+  // The unknown token is found in text like the control tokens, and is in the vocabulary too.
   Json added_tokens() const {
     Json list = Json::array();
     for (std::size_t id = 0; id < tokens_.size(); ++id)
-      if (types_[id] == kControl || types_[id] == kUserDefined)
+      if (types_[id] == kControl || types_[id] == kUserDefined || types_[id] == kUnknown)
         list.push_back({{"id", id},
                         {"content", tokens_[id]},
-                        {"special", types_[id] == kControl},
+                        {"special", types_[id] != kUserDefined},
+                        {"single_word", false},
+                        {"lstrip", false},
+                        {"rstrip", false},
                         {"normalized", false}});
     return list;
   }
 
+  // Added tokens between others belong to it: the `tokenizers` library numbers those that do not from the
+  // vocabulary's end.
   Json vocabulary() const {
+    std::size_t last = tokens_.size();
+    while (last > 0 &&
+           (types_[last - 1] == kControl || types_[last - 1] == kUserDefined || types_[last - 1] == kUnused))
+      --last;
     Json list = Json::array();
     for (std::size_t id = 0; id < tokens_.size(); ++id)
-      if (types_[id] == kNormal || types_[id] == kByte || types_[id] == kUnknown)
-        list.push_back(Json::array({tokens_[id], id}));
+      if (id < last && types_[id] != kUnused) list.push_back(Json::array({tokens_[id], id}));
     return list;
   }
 
@@ -89,10 +98,13 @@ class Rebuilder {
     }
     adds_bos_ = row->adds_bos;
     if (row->nfc) json["normalizer"] = {{"type", "NFC"}};
-    json["pre_tokenizer"] =
-        row->pattern.empty() ? Json{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}
-                             : split_then_byte_level(row->pattern);
-    json["decoder"] = {{"type", "ByteLevel"}};
+    json["pre_tokenizer"] = row->pattern.empty() ? Json{{"type", "ByteLevel"},
+                                                        {"add_prefix_space", false},
+                                                        {"trim_offsets", false},
+                                                        {"use_regex", true}}
+                                                 : split_then_byte_level(row->pattern);
+    json["decoder"] = {
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
     Json merges = Json::array();
     for (const std::string_view merge : file_.texts(kMerges)) merges.push_back(merge);
     json["model"] = {{"type", "BPE"},
@@ -163,10 +175,14 @@ class Rebuilder {
                    .found = fmt::format("{}", id),
                    .expected = fmt::format("an id below {}", tokens_.size())});
     const std::string bos(tokens_[static_cast<std::size_t>(id)]);
+    const auto token = [&](int part) { return Json{{"SpecialToken", {{"id", bos}, {"type_id", part}}}}; };
+    const auto text = [](const char* name, int part) {
+      return Json{{"Sequence", {{"id", name}, {"type_id", part}}}};
+    };
     json["post_processor"] = {
         {"type", "TemplateProcessing"},
-        {"single", Json::array({{{"SpecialToken", {{"id", bos}, {"type_id", 0}}}},
-                                {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}})},
+        {"single", Json::array({token(0), text("A", 0)})},
+        {"pair", Json::array({token(0), text("A", 0), token(1), text("B", 1)})},
         {"special_tokens",
          {{bos, {{"id", bos}, {"ids", Json::array({id})}, {"tokens", Json::array({bos})}}}}}};
   }

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -58,6 +60,10 @@ Json join_rules(Json rules, std::span<const std::string_view> tokens, std::span<
   Json vocabulary = Json::array();
   for (auto& [token, id] : entries) vocabulary.push_back(Json::array({std::move(token), id}));
   model["vocab"] = std::move(vocabulary);
+  std::map<std::string, Json> sorted;  // as parse_tokenizer_json leaves them
+  for (auto& [key, value] : model.items()) sorted.emplace(key, std::move(value));
+  model = Json::object();
+  for (auto& [key, value] : sorted) model[key] = std::move(value);
   return rules;
 }
 
