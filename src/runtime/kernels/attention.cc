@@ -80,7 +80,7 @@ std::int64_t attention_queries(const AttentionLayer& layer) {
 std::int64_t attention_scratch(const AttentionLayer& layer) {
   const CacheLayout& cache = layer.cache;
   const std::int64_t width = (cache.head_dim + 15) / 16 * 16;
-  const std::int64_t rows = attention_queries(layer) * (layer.heads / cache.kv_heads) + 4;
+  const std::int64_t rows = attention_queries(layer) * (layer.heads / cache.kv_heads) + 8;
   return 2 * cache.block_tokens * width + rows * (cache.block_tokens + 2 * width + 2) + 16;
 }
 
@@ -97,8 +97,7 @@ void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequenc
          first -= step)  // the longest first
       for (std::int64_t head = 0; head < layer.cache.kv_heads; ++head)
         if (sequence.queries > 0) pieces.push_back({&sequence, head, first});
-  const std::int64_t scratch = (attention_scratch(layer) + 15) / 16 * 16;
-  AlignedBuffer memory(static_cast<std::size_t>(scratch * pool.threads()) * sizeof(float));
+  const auto scratch = static_cast<std::size_t>(attention_scratch(layer)) * sizeof(float);
   // One query against a short past is too little work to share.
   std::int64_t work = 0;
   for (const CachedSequence& sequence : sequences)
@@ -106,7 +105,9 @@ void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequenc
   constexpr std::int64_t kWorthSharing = 1 << 17;
   const auto count = static_cast<std::int64_t>(pieces.size());
   pool.parallel_for(count, work < kWorthSharing ? std::max<std::int64_t>(1, count) : 1,
-                    [&](std::int64_t begin, std::int64_t end, int thread) {
+                    [&](std::int64_t begin, std::int64_t end, int) {
+                      thread_local AlignedBuffer memory;  // kept from layer to layer
+                      memory.reserve(scratch);
                       for (std::int64_t i = begin; i < end; ++i) {
                         const Piece& piece = pieces[static_cast<std::size_t>(i)];
                         const CachedSequence& sequence = *piece.sequence;
@@ -131,7 +132,7 @@ void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequenc
                                     .out = rows.out + row * rows.out_stride + column,
                                     .q_stride = rows.q_stride,
                                     .out_stride = rows.out_stride,
-                                    .scratch = reinterpret_cast<float*>(memory.data()) + thread * scratch});
+                                    .scratch = reinterpret_cast<float*>(memory.data())});
                       }
                     });
 }

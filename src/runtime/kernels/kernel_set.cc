@@ -13,7 +13,9 @@ namespace retort {
 // One per file set_*.cc. Functions, not objects: nothing of a set may run where the processor lacks its
 // instructions.
 KernelSet generic_kernels();
-KernelSet avx512_kernels();
+KernelSet avx2_kernels();
+KernelSet avx512_vnni_kernels();
+KernelSet avx512_bf16_kernels();
 
 namespace {
 
@@ -22,17 +24,25 @@ struct Row {
   KernelSet (*make)();
 };
 
+#if defined(__x86_64__)
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+bool has_avx512_vnni() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+bool has_avx512_bf16() { return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
+#endif
+
 // The simplest first; the last that the processor can run is chosen.
 const Row kRows[] = {
     {[] { return true; }, generic_kernels},
 #if defined(__x86_64__)
-    {[] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") &&
-              __builtin_cpu_supports("f16c");
-     },
-     avx512_kernels},
+    {has_avx2, avx2_kernels},
+    {has_avx512_vnni, avx512_vnni_kernels},
+    {has_avx512_bf16, avx512_bf16_kernels},
 #endif
 };
 

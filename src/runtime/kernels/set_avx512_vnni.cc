@@ -19,9 +19,9 @@ namespace retort::kernels_avx512 {
 
 namespace retort {
 
-KernelSet avx512_kernels() {
+KernelSet avx512_vnni_kernels() {
   KernelSet set = kernels_avx512::make_set();
-  set.name = "avx512";
+  set.name = "avx512_vnni";
   set.summary = "AVX-512, VNNI";
   return set;
 }

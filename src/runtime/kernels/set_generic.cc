@@ -20,6 +20,13 @@ typedef std::uint16_t Shorts __attribute__((vector_size(kLanes * 4)));
 
 inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
 
+inline float sum(Floats v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+inline std::int32_t sum(Ints v) { return v[0] + v[1] + v[2] + v[3]; }
+inline float largest(Floats v) {
+  const float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
+  return a > b ? a : b;
+}
+
 inline float half_to_float(std::uint16_t half) {
   const std::uint32_t sign = (half & 0x8000u) << 16, rest = half & 0x7fffu;
   // Shifted into place the exponent is 112 too small; the product mends that and makes subnormals normal.
