@@ -1,10 +1,10 @@
 // Writing a model folder that transformers loads.
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "architecture/hf_config.h"
 #include "architecture/model_folder.h"
+#include "architecture/save_plan.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "formats/safetensors.h"
@@ -25,32 +25,8 @@ constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
                                            "chat_template.json",
                                            "generation_config.json"};
 
-// A stored tensor and the parameters that make it up. Rows that none of them covers are zero.
-struct Plan {
-  struct Piece {
-    ParameterSpec spec;
-    StoredTensor stored;
-  };
-  std::vector<TensorView> tensors;
-  std::map<std::string, std::vector<Piece>> pieces;
-};
-
-Plan make_plan(const ModelConfig& config, const Family& family, DType dtype) {
-  Plan plan;
-  for (const ParameterSpec& spec : parameter_specs(config)) {
-    StoredTensor stored = family.stored(config, spec.name);
-    std::vector<std::int64_t> shape = spec.shape;
-    if (stored.total_rows > 0) shape[0] = stored.total_rows;
-    if (stored.transposed) std::swap(shape[0], shape[1]);
-    std::vector<Plan::Piece>& pieces = plan.pieces[stored.name];
-    if (pieces.empty()) plan.tensors.push_back({stored.name, dtype, std::move(shape), {}});
-    pieces.push_back({spec, std::move(stored)});
-  }
-  return plan;
-}
-
 // Puts a parameter's values into its place in the stored tensor.
-void place(const Plan::Piece& piece, const std::vector<float>& values, std::vector<float>& out,
+void place(const SavePlan::Piece& piece, const std::vector<float>& values, std::vector<float>& out,
            std::int64_t total) {
   const std::int64_t rows = piece.spec.shape[0];
   const std::int64_t columns = piece.spec.shape.size() > 1 ? piece.spec.shape[1] : 1;
@@ -103,6 +79,28 @@ const char* torch_name(DType dtype) {
   }
 }
 
+}  // namespace
+
+SavePlan make_save_plan(const ModelConfig& config, const Family& family, DType dtype) {
+  SavePlan plan;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    StoredTensor stored = family.stored(config, spec.name);
+    std::vector<std::int64_t> shape = spec.shape;
+    if (stored.total_rows > 0) shape[0] = stored.total_rows;
+    if (stored.transposed) std::swap(shape[0], shape[1]);
+    std::vector<SavePlan::Piece>& pieces = plan.pieces[stored.name];
+    if (pieces.empty()) plan.tensors.push_back({stored.name, dtype, std::move(shape), {}});
+    pieces.push_back({spec, std::move(stored)});
+  }
+  return plan;
+}
+
+std::vector<float> SavePlan::values(const TensorView& tensor, const ParameterReader& read) const {
+  std::vector<float> all(static_cast<std::size_t>(tensor.element_count()));
+  for (const Piece& piece : pieces.at(tensor.name)) place(piece, read(piece.spec), all, tensor.shape.back());
+  return all;
+}
+
 void write_generation_config(const fs::path& folder, const ModelConfig& config) {
   const fs::path path = folder / "generation_config.json";
   Json json = fs::exists(path) ? read_json(path) : Json::object();
@@ -112,8 +110,6 @@ void write_generation_config(const fs::path& folder, const ModelConfig& config) 
   if (!json.empty()) write_json(path, json);
 }
 
-}  // namespace
-
 void save_model_folder(const fs::path& folder, const ModelConfig& config, const ParameterReader& read,
                        const SaveModelOptions& options) {
   check_config(config, folder.string());
@@ -122,15 +118,11 @@ void save_model_folder(const fs::path& folder, const ModelConfig& config, const 
   json.erase("dtype");  // transformers 4 knows torch_dtype only; transformers 5 reads both
   json["torch_dtype"] = torch_name(options.dtype);
   json.erase("quantization_config");  // of the model it came from; these weights are plain
-  const Plan plan = make_plan(config, family, options.dtype);
+  const SavePlan plan = make_save_plan(config, family, options.dtype);
 
-  write_safetensors_folder(folder, plan.tensors, {.max_shard_bytes = options.max_shard_bytes},
-                           [&](const TensorView& tensor) {
-                             std::vector<float> values(static_cast<std::size_t>(tensor.element_count()));
-                             for (const Plan::Piece& piece : plan.pieces.at(tensor.name))
-                               place(piece, read(piece.spec), values, tensor.shape.back());
-                             return encode(values, tensor);
-                           });
+  write_safetensors_folder(
+      folder, plan.tensors, {.max_shard_bytes = options.max_shard_bytes},
+      [&](const TensorView& tensor) { return encode(plan.values(tensor, read), tensor); });
   write_json(folder / "config.json", json);
   if (!options.tokenizer_from.empty()) copy_tokenizer_files(options.tokenizer_from, folder);
   write_generation_config(folder, config);

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "architecture/gguf_model.h"
 #include "architecture/model_folder.h"
 #include "base/error.h"
 #include "cli_edge/program.h"
@@ -16,10 +17,10 @@ namespace {
 class Inspect : public Verb {
  public:
   void visit(OptionList& list) override {
-    list.add("path", path_, "model folder or .safetensors file (may stand without its flag)").path =
+    list.add("path", path_, "model folder, .gguf or .safetensors file (may stand without its flag)").path =
         PathRole::input;
     list.add("context", context_, "tokens of context that the FLOPs are counted at");
-    list.add("tensors", tensors_, "list every tensor");
+    list.add("tensors", tensors_, "list every tensor, and every value of a GGUF file's metadata");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
   }
 
@@ -35,11 +36,15 @@ class Inspect : public Verb {
     if (path_.empty())
       throw Error({.where = "path",
                    .found = "nothing",
-                   .expected = "a model folder or a .safetensors file",
+                   .expected = "a model folder, a .gguf or a .safetensors file",
                    .advice = ""});
     Json figures = {{"path", path_}};
     std::unique_ptr<TensorSource> weights;
-    if (fs::exists(fs::path(path_) / "config.json")) {
+    if (looks_like_gguf(path_)) {
+      const auto file = std::make_shared<const GgufFile>(path_);
+      describe_gguf(file, figures);
+      describe_weights(*file, figures);
+    } else if (fs::exists(fs::path(path_) / "config.json")) {
       const ModelFolder folder(path_);
       describe_config(folder.config(), figures);
       if (folder.has_weights()) folder.check_weights(), weights = open_safetensors(path_);
@@ -72,23 +77,47 @@ class Inspect : public Verb {
     figures["layers"] = layers;
   }
 
+  // A file whose model Retort cannot run is still described; "problem" says why it cannot.
+  void describe_gguf(const std::shared_ptr<const GgufFile>& file, Json& figures) const {
+    try {
+      const auto model = gguf_weights(file);
+      describe_config(model->config(), figures);
+      model->check();
+    } catch (const Error& error) {
+      figures["problem"] = error.what();
+    }
+    if (tensors_) figures["metadata"] = file->metadata();
+  }
+
   void describe_weights(const TensorSource& weights, Json& figures) const {
     std::uint64_t bytes = 0;
+    std::int64_t weights_count = 0;
     Json list = Json::array();
     std::map<std::string, std::int64_t> types;
     for (const TensorView& tensor : weights.tensors()) {
       bytes += tensor.bytes.size();
-      ++types[std::string(dtype_name(tensor.dtype))];
+      const std::string type(tensor.encoding != nullptr ? tensor.encoding->name : dtype_name(tensor.dtype));
+      ++types[type];
+      weights_count += tensor.element_count();
       if (tensors_)
         list.push_back({{"name", tensor.name},
-                        {"dtype", dtype_name(tensor.dtype)},
+                        {"dtype", type},
                         {"shape", tensor.shape},
                         {"bytes", tensor.bytes.size()}});
     }
     figures["tensor_count"] = weights.tensors().size();
     figures["bytes"] = bytes;
+    if (weights_count > 0)
+      figures["bits_per_weight"] = 8.0 * static_cast<double>(bytes) / static_cast<double>(weights_count);
     figures["dtypes"] = types;
     if (tensors_) figures["tensors"] = list;
+  }
+
+  // One line of a value that may be a whole template.
+  static std::string shortened(const std::string& text) {
+    constexpr std::size_t kShown = 100;
+    std::string line = Json(text.substr(0, kShown)).dump(-1, ' ', false, Json::error_handler_t::replace);
+    return text.size() > kShown ? line + " …" : line;
   }
 
   static void print(const Json& figures) {
@@ -97,6 +126,9 @@ class Inspect : public Verb {
         for (const Json& tensor : value)
           std::printf("  %-60s %-5s %s\n", tensor["name"].get<std::string>().c_str(),
                       tensor["dtype"].get<std::string>().c_str(), tensor["shape"].dump().c_str());
+      } else if (key == "metadata") {
+        for (const auto& [name, text] : value.items())
+          std::printf("  %-44s %s\n", name.c_str(), shortened(text.get<std::string>()).c_str());
       } else if (key == "layers") {
         for (std::size_t i = 0; i < value.size(); ++i)
           std::printf("  layer %-3zu %s\n", i, value[i].dump().c_str());

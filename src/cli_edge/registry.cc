@@ -6,6 +6,10 @@ namespace retort {
 namespace {
 
 const VerbRow kVerbs[] = {
+    {"quantize", "a model in fewer bits, with what it lost by kind of tensor",
+     "quantize --model DIR --encoding q4_k_m --out model.gguf", make_quantize},
+    {"export", "a model in another file form", "export --model DIR --format gguf --out model.gguf",
+     make_export},
     {"inspect", "what a model folder or weight file holds: tensors, parameters, FLOPs, bytes",
      "inspect DIR --json -", make_inspect},
     {"tokenize encode", "token ids of each line of a file",

@@ -7,8 +7,10 @@
 namespace retort {
 
 std::unique_ptr<Verb> make_evaluate(std::unique_ptr<ModelOpener> opener);
+std::unique_ptr<Verb> make_export();
 std::unique_ptr<Verb> make_generate(std::unique_ptr<ModelOpener> opener);
 std::unique_ptr<Verb> make_inspect();
+std::unique_ptr<Verb> make_quantize();
 std::unique_ptr<Verb> make_score(std::unique_ptr<ModelOpener> opener);
 std::unique_ptr<Verb> make_tokenize_decode();
 std::unique_ptr<Verb> make_tokenize_encode();
