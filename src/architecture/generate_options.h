@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct GenerateOptions {
   std::int64_t seed = 0;
   std::vector<LogitBias> logit_bias = {};
   std::vector<TokenId> end_tokens = {};  // beside the model's own
+  std::function<bool()> cancelled = {};  // asked now and then, prompts being read included: true ends all answers
 
   // The likeliest token of the unmodified distribution is the answer.
   bool takes_likeliest() const;

@@ -4,16 +4,19 @@
 
 #include "architecture/model_folder.h"
 #include "cli/compute.h"
+#include "cli_edge/engine_opener.h"
 #include "model/torch_language_model.h"
 
 namespace retort {
 namespace {
 
-class TorchOpener : public ModelOpener {
+class FolderOrFileOpener : public ModelOpener {
  public:
   void visit(OptionList& list) override { compute_.visit(list); }
 
   OpenedModel open(const std::string& path, bool needs_tokenizer) const override {
+    if (std::filesystem::path(path).extension() == ".gguf")
+      return open_with_engine(path, {.threads = compute_.threads}, needs_tokenizer);
     compute_.apply();
     OpenedModel opened;
     const std::filesystem::path folder = path;
@@ -34,6 +37,6 @@ class TorchOpener : public ModelOpener {
 
 }  // namespace
 
-std::unique_ptr<ModelOpener> make_model_opener() { return std::make_unique<TorchOpener>(); }
+std::unique_ptr<ModelOpener> make_model_opener() { return std::make_unique<FolderOrFileOpener>(); }
 
 }  // namespace retort

@@ -5,7 +5,7 @@
 
 namespace retort {
 
-// Folders with LibTorch.
+// Folders with LibTorch, .gguf files with the CPU engine.
 std::unique_ptr<ModelOpener> make_model_opener();
 
 }  // namespace retort

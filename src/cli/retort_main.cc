@@ -5,7 +5,7 @@ int main(int argc, char** argv) {
   return retort::run_program(
       {.name = "retort",
        .summary = "Retort distills, fine-tunes, shrinks, judges and runs language models.",
-       .version = RETORT_VERSION,
+       .version = retort::version_text,
        .footer =
            "Each verb explains itself: retort VERB --help.\nA recipe strings verbs together: retort run "
            "recipes/quickstart.yaml",

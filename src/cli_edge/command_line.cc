@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "cli_edge/program.h"
+#include "runtime/kernels/kernel_set.h"
 
 namespace retort {
 namespace {
@@ -161,7 +162,9 @@ void run_verb(const Program& program, Entry& entry) {
 
 int parse_and_run(const Program& program, int argc, char** argv) {
   CLI::App app(program.summary, program.name);
-  app.set_version_flag("--version", program.name + " " + program.version);
+  app.set_version_flag(
+      "--version", [&program] { return program.name + " " + program.version(); },
+      "Print version and kernel set");
   app.require_subcommand(1);
   app.footer(program.footer);
   app.get_formatter()->column_width(36);
@@ -188,6 +191,10 @@ int parse_and_run(const Program& program, int argc, char** argv) {
 }
 
 }  // namespace
+
+std::string version_text() {
+  return fmt::format("{}, kernels {} ({})", RETORT_VERSION, kernel_set().name, kernel_set().summary);
+}
 
 void write_result(const std::string& path, const Json& value) {
   if (path.empty()) return;

@@ -2,9 +2,12 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "base/interrupt.h"
+#include "base/log.h"
+#include "cli_edge/answer.h"
+#include "cli_edge/program.h"
 #include "cli_edge/verbs.h"
 #include "data/example.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 namespace {
@@ -20,11 +23,16 @@ class Generate : public Verb {
     list.add("prompt", prompt_, "what to answer").required = true;
     list.add("system", system_, "a system message before it");
     list.add("raw", raw_, "continue the prompt as it is, without the chat template");
+    list.add("json", json_, "file for text, tokens and log-probabilities ('-': standard output)").path =
+        PathRole::output;
     options_.visit(list);
     opener_->visit(list);
   }
 
   Json run() override {
+    for (const std::string* text : {&prompt_, &system_})
+      if (!is_valid_utf8(*text))
+        throw Error({.where = "prompt", .found = "bytes that are no UTF-8", .expected = "text in UTF-8"});
     const OpenedModel opened = opener_->open(model_);
     std::vector<TokenId> tokens;
     if (raw_ || !opened.chat_template) {
@@ -35,24 +43,23 @@ class Generate : public Verb {
       messages.push_back({"user", prompt_});
       tokens = encode_prompt(*opened.tokenizer, *opened.chat_template, messages);
     }
-    if (tokens.empty())
-      throw Error({.where = "prompt", .found = "no tokens", .expected = "some text", .advice = ""});
-    const Sequence sequence{tokens, ""};
-    std::vector<TokenId> answer;
-    opened.model->generate(std::span(&sequence, 1), options_, [&](std::size_t, TokenId token, float) {
-      answer.push_back(token);
-      return !interrupt_requested();
+    const bool stream = json_ != "-";
+    const Answer found = answer(opened, tokens, options_, [&](std::string_view piece) {
+      if (!stream) return;
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
     });
-    const std::string text = opened.tokenizer->decode(answer, /*skip_special=*/true);
-    std::printf("%s\n", text.c_str());
-    return {{"text", text}, {"tokens", answer}};
+    if (stream) std::printf("\n");
+    const Json figures = {{"text", found.text}, {"tokens", found.tokens}, {"logprobs", found.logprobs}};
+    write_result(json_, figures);
+    return figures;
   }
 
  private:
-  std::string model_, prompt_, system_;
-  bool raw_ = false;
-  GenerateOptions options_;
   std::unique_ptr<ModelOpener> opener_;
+  std::string model_, prompt_, system_, json_;
+  bool raw_ = false;
+  AnswerOptions options_;
 };
 
 }  // namespace

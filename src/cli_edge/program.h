@@ -11,13 +11,16 @@ namespace retort {
 struct Program {
   std::string name;
   std::string summary;
-  std::string version;  // what --version prints after the name
-  std::string footer;   // below --help
+  std::string (*version)();  // what --version prints after the name
+  std::string footer;        // below --help
   std::span<const VerbRow> verbs;
 };
 
 // Parses the command line, runs the verb, returns the exit code.
 int run_program(const Program& program, int argc, char** argv);
+
+// "0.1.0, kernels NAME (INSTRUCTIONS)".
+std::string version_text();
 
 // Writes to the file, or to standard output for "-"; nothing for "".
 void write_result(const std::string& path, const Json& value);

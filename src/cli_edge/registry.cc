@@ -1,11 +1,23 @@
 #include "cli_edge/registry.h"
 
+#include "cli_edge/engine_opener.h"
 #include "cli_edge/verbs.h"
 
 namespace retort {
 namespace {
 
 const VerbRow kVerbs[] = {
+    {"chat", "talk to a model in the terminal", "chat --model student.gguf",
+     [] { return make_chat(make_engine_opener()); }},
+    {"generate", "answer one prompt", "generate --model student.gguf --prompt '学而时习之，不亦说乎？'",
+     [] { return make_generate(make_engine_opener()); }},
+    {"evaluate", "judge a model (or texts) on held-out pairs: BLEU, ROUGE, likelihood, speed, memory",
+     "evaluate --model student.gguf --data pairs.tsv --limit 500 --json -",
+     [] { return make_evaluate(make_engine_opener()); }},
+    {"score", "log-probability of every next token of given lines",
+     "score --model student.gguf --file lines.jsonl", [] { return make_score(make_engine_opener()); }},
+    {"bench", "speed of reading prompts and of answering, memory traffic, latency, energy",
+     "bench --model student.gguf --prompt 512 --generate 64 --batch 1,4,16", make_bench},
     {"quantize", "a model in fewer bits, with what it lost by kind of tensor",
      "quantize --model DIR --encoding q4_k_m --out model.gguf", make_quantize},
     {"export", "a model in another file form", "export --model DIR --format gguf --out model.gguf",

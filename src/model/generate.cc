@@ -39,6 +39,7 @@ class Generator {
 
   void run() {
     while (!waiting_.empty() || !live_.empty()) {
+      if (options_.cancelled && options_.cancelled()) return;
       // Admitting in bulk keeps prompt passes large; half empty is still a dense step.
       if (!waiting_.empty() && static_cast<std::int64_t>(live_.size()) <= cache_.slots() / 2)
         admit();

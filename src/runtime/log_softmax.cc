@@ -59,16 +59,32 @@ RowMaximum row_maximum(std::span<const float> logits) {
   return {value, static_cast<std::int32_t>(std::find(logits.begin(), logits.end(), value) - logits.begin())};
 }
 
-float log_sum_exp(std::span<const float> logits, float maximum) {
-  return maximum + static_cast<float>(std::log(
-                       sum_of(logits, [&](float logit) { return exp_of_negative(logit - maximum); })));
-}
-
 float entropy(std::span<const float> logits, float log_sum_exp) {
   return static_cast<float>(-sum_of(logits, [&](float logit) {
     const float logprob = std::max(std::min(logit - log_sum_exp, 0.0f), -87.0f);
     return exp_of_negative(logprob) * logprob;
   }));
+}
+
+std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, float log_sum_exp, int count) {
+  std::vector<TokenLogprob> top;
+  if (count <= 0) return top;
+  const auto likelier = [](const TokenLogprob& a, const TokenLogprob& b) {
+    return a.logprob > b.logprob || (a.logprob == b.logprob && a.token < b.token);
+  };
+  // A heap whose front is the least likely of the best so far: one pass over the row.
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const TokenLogprob next{static_cast<TokenId>(i), logits[i] - log_sum_exp};
+    if (top.size() == static_cast<std::size_t>(count)) {
+      if (!likelier(next, top.front())) continue;
+      std::pop_heap(top.begin(), top.end(), likelier);
+      top.pop_back();
+    }
+    top.push_back(next);
+    std::push_heap(top.begin(), top.end(), likelier);
+  }
+  std::sort_heap(top.begin(), top.end(), likelier);
+  return top;
 }
 
 }  // namespace retort

@@ -3,6 +3,9 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
+
+#include "architecture/language_model.h"
 
 namespace retort {
 
@@ -12,10 +15,10 @@ struct RowMaximum {
 };
 RowMaximum row_maximum(std::span<const float> logits);
 
-// log Σ exp(logit), relative error below 1e-6 of the sum. `maximum` is the row's largest logit.
-float log_sum_exp(std::span<const float> logits, float maximum);
-
-// −Σ p log p in nats, given the row's log_sum_exp.
+// −Σ p log p in nats, given the row's log_sum_exp (kernels/vector_ops.h).
 float entropy(std::span<const float> logits, float log_sum_exp);
+
+// The `count` likeliest tokens, likeliest first, of equals the lower id; none for 0.
+std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, float log_sum_exp, int count);
 
 }  // namespace retort

@@ -1,0 +1,190 @@
+#include "runtime/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/machine.h"
+#include "runtime/forward.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kBlockTokens = 32;
+constexpr std::int64_t kLogitsAtOnce = std::int64_t{1} << 22;  // 16 MiB of fp32
+constexpr std::int64_t kSequencesForeseen = 64;
+
+// The cache's share of the machine's memory when the user names no size. It is reserved, not used: a page
+// costs when it is first written.
+constexpr double kCacheShare = 0.25;
+
+CacheType cache_type(const std::string& name) {
+  return name == "f32" ? CacheType::f32 : name == "q8" ? CacheType::q8 : CacheType::f16;
+}
+
+EngineOptions resolved(EngineOptions options, const ModelWeights& weights) {
+  options.check();
+  if (options.cache_dtype == "auto") {
+    // The first matrix of the first layer speaks for the file.
+    const std::vector<ParameterSpec> specs = parameter_specs(weights.config());
+    const auto matrix = std::find_if(specs.begin(), specs.end(), [](const ParameterSpec& spec) {
+      return spec.name.ends_with("self_attn.q_proj.weight");
+    });
+    options.cache_dtype = weights.get(*matrix).encoding->name == "f32" ? "f32" : "f16";
+  }
+  if (options.cache_tokens == 0) {
+    const ModelConfig& config = weights.config();
+    const CachePlan plan(config, cache_type(options.cache_dtype), kBlockTokens);
+    const auto affordable = static_cast<std::int64_t>(
+        kCacheShare * static_cast<double>(machine().memory_bytes) / plan.position_bytes());
+    options.cache_tokens =
+        std::min(std::max(affordable, kBlockTokens), kSequencesForeseen * config.max_position_embeddings);
+  }
+  return options;
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  Impl(std::shared_ptr<const ModelWeights> source, const EngineOptions& requested)
+      : weights(std::move(source)),
+        config(weights->config()),
+        options(resolved(requested, *weights)),
+        pool(static_cast<int>(options.threads)),
+        model(*weights, pool),
+        plan(config, cache_type(options.cache_dtype), kBlockTokens),
+        cache({.tokens = options.cache_tokens,
+               .block_tokens = kBlockTokens,
+               .block_bytes = static_cast<std::size_t>(plan.block_bytes)}),
+        forward(config, model, plan, cache.block(0), options.max_batch_tokens, pool),
+        logits(static_cast<std::size_t>(max_logit_rows() * config.vocab_size) * sizeof(float)) {
+    options.threads = pool.threads();
+  }
+
+  // Enough for a batch of answers to share one pass over the head, and bounded for large vocabularies.
+  std::int64_t max_logit_rows() const {
+    return std::clamp<std::int64_t>(kLogitsAtOnce / config.vocab_size, 16, options.max_batch_tokens + 16);
+  }
+  void check(std::span<const Piece> pieces) const;
+
+  std::shared_ptr<const ModelWeights> weights;
+  const ModelConfig& config;
+  EngineOptions options;
+  ThreadPool pool;
+  EngineModel model;
+  CachePlan plan;
+  KeyValueCache cache;
+  Forward forward;
+  StepRows rows;
+  AlignedBuffer logits;
+};
+
+Engine::Engine(std::shared_ptr<const ModelWeights> weights, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(weights), options)) {}
+Engine::~Engine() = default;
+
+const ModelConfig& Engine::config() const { return impl_->config; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+KeyValueCache& Engine::cache() { return impl_->cache; }
+std::int64_t Engine::max_logit_rows() const { return impl_->max_logit_rows(); }
+
+void Engine::check_tokens(std::span<const TokenId> tokens, const std::string& where) const {
+  if (tokens.empty()) throw Error({.where = where, .found = "no tokens", .expected = "at least one"});
+  if (static_cast<std::int64_t>(tokens.size()) > config().max_position_embeddings)
+    throw Error({.where = where,
+                 .found = fmt::format("{} tokens", tokens.size()),
+                 .expected = fmt::format("at most the context of {}", config().max_position_embeddings),
+                 .advice = "Shorten the text"});
+  for (const TokenId token : tokens)
+    if (token < 0 || token >= config().vocab_size)
+      throw Error({.where = where,
+                   .found = fmt::format("token {}", token),
+                   .expected = fmt::format("0 … {}", config().vocab_size - 1),
+                   .advice = "The tokenizer is not this model's"});
+}
+
+void Engine::Impl::check(std::span<const Piece> pieces) const {
+  std::int64_t total = 0, blocks = 0;
+  for (const Piece& piece : pieces) {
+    const auto count = static_cast<std::int64_t>(piece.tokens.size());
+    const std::int64_t end = cache.length(piece.sequence) + count;
+    if (count == 0) throw Error({.where = "a step", .found = "a piece without tokens"}, ErrorKind::failure);
+    if (end > config.max_position_embeddings)
+      throw Error({.where = "a sequence",
+                   .found = fmt::format("{} tokens", end),
+                   .expected = fmt::format("at most the context of {}", config.max_position_embeddings),
+                   .advice = "Shorten the text"});
+    for (const TokenId token : piece.tokens)
+      if (token < 0 || token >= config.vocab_size)
+        throw Error({.where = "a sequence",
+                     .found = fmt::format("token {}", token),
+                     .expected = fmt::format("0 … {}", config.vocab_size - 1)});
+    total += count;
+    blocks += cache.blocks_needed(piece.sequence, count);
+  }
+  if (total > options.max_batch_tokens)
+    throw Error({.where = "a step",
+                 .found = fmt::format("{} tokens", total),
+                 .expected = fmt::format("at most {}", options.max_batch_tokens)},
+                ErrorKind::failure);
+  if (blocks > cache.available_blocks())
+    throw Error({.where = "key/value cache",
+                 .found = fmt::format("{} of {} blocks of {} tokens free", cache.available_blocks(),
+                                      cache.total_blocks(), cache.block_tokens()),
+                 .expected = fmt::format("{}", blocks),
+                 .advice = "Raise --cache-tokens, or run fewer or shorter sequences together"});
+}
+
+std::int64_t Engine::step(std::span<const Piece> pieces) {
+  impl_->check(pieces);
+  KeyValueCache& cache = impl_->cache;
+  StepRows& rows = impl_->rows;
+  rows.tokens.clear();
+  rows.positions.clear();
+  rows.sequences.clear();
+  rows.outputs.clear();
+  for (const Piece& piece : pieces) {
+    const auto count = static_cast<std::int64_t>(piece.tokens.size());
+    const std::int64_t past = cache.length(piece.sequence);
+    rows.sequences.push_back({.blocks = {},
+                              .past = past,
+                              .first_query = static_cast<std::int64_t>(rows.tokens.size()),
+                              .queries = count});
+    rows.outputs.push_back(piece.outputs == Outputs::all ? count : piece.outputs == Outputs::last ? 1 : 0);
+    rows.tokens.insert(rows.tokens.end(), piece.tokens.begin(), piece.tokens.end());
+    for (std::int64_t i = 0; i < count; ++i) rows.positions.push_back(past + i);
+  }
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    cache.extend(pieces[i].sequence, pieces[i].tokens);
+    rows.sequences[i].blocks = cache.blocks(pieces[i].sequence);
+  }
+  const std::int64_t outputs = impl_->forward.run(rows);
+  for (const Piece& piece : pieces) cache.commit(piece.sequence);
+  return outputs;
+}
+
+std::span<float> Engine::logits(std::int64_t begin, std::int64_t count) {
+  auto* out = reinterpret_cast<float*>(impl_->logits.data());
+  impl_->forward.logits(begin, count, out);
+  return {out, static_cast<std::size_t>(count * config().vocab_size)};
+}
+
+void Engine::parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) {
+  impl_->pool.parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) work(i);
+  });
+}
+
+double Engine::bytes_per_token(std::int64_t context) const {
+  return impl_->model.matrix_bytes + impl_->plan.position_bytes() * static_cast<double>(context);
+}
+
+Json Engine::describe() const {
+  return {{"device", "cpu"},
+          {"precision", impl_->options.cache_dtype + " cache"},
+          {"threads", impl_->options.threads},
+          {"isa", kernel_set().name}};
+}
+
+}  // namespace retort

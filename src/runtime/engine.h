@@ -1,0 +1,64 @@
+// The CPU engine: a model's weights as they lie in the file, a paged cache of keys and values, and one step
+// that carries any mix of prompt pieces and single tokens of many sequences through the transformer. Scoring
+// and generation (engine_language_model.h, batcher.h) and the server are loops around step().
+//
+// One thread calls it; the work inside is split over the engine's own threads.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "architecture/model_weights.h"
+#include "runtime/cache/key_value_cache.h"
+#include "runtime/engine_options.h"
+
+namespace retort {
+
+enum class Outputs { none, last, all };  // whose next-token distributions are wanted
+
+// Consecutive tokens of one sequence, which go behind what the cache holds of it.
+struct Piece {
+  SequenceId sequence = 0;
+  std::span<const TokenId> tokens;
+  Outputs outputs = Outputs::last;
+};
+
+class Engine {
+ public:
+  // Throws Error when a parameter is missing or in an encoding without a kernel.
+  Engine(std::shared_ptr<const ModelWeights> weights, const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const ModelConfig& config() const;
+  const EngineOptions& options() const;  // with zeros and "auto" resolved
+  KeyValueCache& cache();
+
+  // Computes all pieces, at most options().max_batch_tokens tokens and one piece a sequence, and returns how
+  // many output rows there are, in the order of the pieces. Throws Error, changing nothing, when a piece is
+  // empty, has unknown tokens, leaves the context, or the cache has no room.
+  std::int64_t step(std::span<const Piece> pieces);
+  // Logits [count, vocab_size] of output rows of the last step; valid, and the caller's to change, until the
+  // next call.
+  std::span<float> logits(std::int64_t begin, std::int64_t count);
+  std::int64_t max_logit_rows() const;
+
+  // Throws Error for no tokens, more than the context, or ids outside of the vocabulary.
+  void check_tokens(std::span<const TokenId> tokens, const std::string& where) const;
+  // Calls work(0 … count - 1) on the engine's threads. It must not throw.
+  void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work);
+
+  // Bytes that one token reads at a context of `context` tokens: every weight once, and the cache.
+  double bytes_per_token(std::int64_t context) const;
+  Json describe() const;  // threads, kernels, cache type
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace retort

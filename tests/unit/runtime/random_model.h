@@ -1,0 +1,59 @@
+// Small random models in memory.
+#pragma once
+
+#include <bit>
+#include <map>
+
+#include "architecture/model_weights.h"
+#include "base/hash.h"
+#include "base/random.h"
+
+namespace retort {
+
+// Weights are a function of seed and name.
+class RandomWeights : public ModelWeights {
+ public:
+  explicit RandomWeights(ModelConfig config, std::uint64_t seed = 1) : config_(std::move(config)) {
+    for (const ParameterSpec& spec : parameter_specs(config_)) {
+      std::size_t count = 1;
+      for (const std::int64_t size : spec.shape) count *= static_cast<std::size_t>(size);
+      std::vector<float>& values = values_[spec.name];
+      values.resize(count);
+      Random random(seed, hash64(spec.name));
+      const bool norm = spec.name.find("norm") != std::string::npos && spec.name.ends_with(".weight");
+      for (float& value : values) value = static_cast<float>((norm ? 1.0 : 0.0) + 0.2 * random.normal());
+    }
+  }
+
+  const ModelConfig& config() const override { return config_; }
+  EncodedTensor get(const ParameterSpec& spec) const override {
+    return {.name = spec.name,
+            .shape = spec.shape,
+            .encoding = &find_encoding("f32", "test"),
+            .bytes = std::as_bytes(std::span(values_.at(spec.name)))};
+  }
+  void check() const override {}
+  std::string where() const override { return "random weights"; }
+
+ private:
+  ModelConfig config_;
+  std::map<std::string, std::vector<float>> values_;
+};
+
+// Rotary, RMS norms, grouped queries, layers of different sizes, one with a window.
+inline ModelConfig small_config() {
+  ModelConfig config;
+  config.model_type = "llama";
+  config.vocab_size = 61;
+  config.hidden_size = 24;
+  config.head_dim = 8;
+  config.max_position_embeddings = 96;
+  config.layers = {
+      {.num_attention_heads = 4, .num_key_value_heads = 2, .intermediate_size = 40},
+      {.num_attention_heads = 2, .num_key_value_heads = 1, .intermediate_size = 24, .sliding_window = 5},
+      {.num_attention_heads = 3, .num_key_value_heads = 3, .intermediate_size = 32}};
+  config.eos_token_ids = {2};
+  return config;
+}
+
+}  // namespace retort
