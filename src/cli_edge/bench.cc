@@ -13,6 +13,7 @@
 #include "cli_edge/program.h"
 #include "cli_edge/verbs.h"
 #include "runtime/engine.h"
+#include "runtime/kernels/kernel_set.h"
 #include "runtime/log_softmax.h"
 #include "runtime/read_bandwidth.h"
 

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "runtime/batcher.h"
 #include "runtime/engine_language_model.h"
-#include "runtime/random_model.h"
-#include "runtime/reference.h"
+#include "unit/runtime/random_model.h"
+#include "unit/runtime/reference.h"
 #include "support/language_model_contract.h"
 
 namespace retort {
@@ -263,16 +263,16 @@ TEST(Batcher, SaysHowAnAnswerEnded) {
                                                 FinishReason::stopped, FinishReason::cancelled}));
   EXPECT_EQ(tokens, 3u + 2u + 1u + 1u);
   EXPECT_EQ(engine.cache().available_blocks(), engine.cache().total_blocks());
-  EXPECT_THROW(batcher.submit({.prompt = {}}), Error);
-  EXPECT_THROW(batcher.submit({.prompt = {61}}), Error);
-  EXPECT_THROW(batcher.submit({.prompt = random_tokens(97, 1)}), Error);
+  EXPECT_THROW(batcher.submit({.prompt = {}, .options = {}, .on_token = nullptr}), Error);
+  EXPECT_THROW(batcher.submit({.prompt = {61}, .options = {}, .on_token = nullptr}), Error);
+  EXPECT_THROW(batcher.submit({.prompt = random_tokens(97, 1), .options = {}, .on_token = nullptr}), Error);
 }
 
 TEST(Batcher, ARequestThatCanNeverFitIsRefused) {
   Engine engine(std::make_shared<RandomWeights>(small_config()), {.cache_tokens = 32});
   Batcher batcher(engine);
-  EXPECT_THROW(batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 20}}), Error);
-  EXPECT_NO_THROW(batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 13}}));
+  EXPECT_THROW(batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 20}, .on_token = nullptr}), Error);
+  EXPECT_NO_THROW(batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 13}, .on_token = nullptr}));
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "../data/toy_tokenizer.h"
+#include "unit/data/toy_tokenizer.h"
 #include "data/tokenizers/utf8.h"
 
 namespace retort {
