@@ -5,9 +5,9 @@
 #include "base/error.h"
 #include "runtime/batcher.h"
 #include "runtime/engine_language_model.h"
+#include "support/language_model_contract.h"
 #include "unit/runtime/random_model.h"
 #include "unit/runtime/reference.h"
-#include "support/language_model_contract.h"
 
 namespace retort {
 namespace {
@@ -271,8 +271,11 @@ TEST(Batcher, SaysHowAnAnswerEnded) {
 TEST(Batcher, ARequestThatCanNeverFitIsRefused) {
   Engine engine(std::make_shared<RandomWeights>(small_config()), {.cache_tokens = 32});
   Batcher batcher(engine);
-  EXPECT_THROW(batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 20}, .on_token = nullptr}), Error);
-  EXPECT_NO_THROW(batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 13}, .on_token = nullptr}));
+  EXPECT_THROW(
+      batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 20}, .on_token = nullptr}),
+      Error);
+  EXPECT_NO_THROW(
+      batcher.submit({.prompt = random_tokens(20, 1), .options = {.max_tokens = 13}, .on_token = nullptr}));
 }
 
 }  // namespace

@@ -27,10 +27,13 @@ class RandomWeights : public ModelWeights {
 
   const ModelConfig& config() const override { return config_; }
   EncodedTensor get(const ParameterSpec& spec) const override {
+    const auto bytes = std::as_bytes(std::span(values_.at(spec.name)));
+    const auto owned = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
     return {.name = spec.name,
             .shape = spec.shape,
             .encoding = &find_encoding("f32", "test"),
-            .bytes = std::as_bytes(std::span(values_.at(spec.name)))};
+            .bytes = *owned,
+            .owned = owned};
   }
   void check() const override {}
   std::string where() const override { return "random weights"; }

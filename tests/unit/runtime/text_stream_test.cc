@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "unit/data/toy_tokenizer.h"
 #include "data/tokenizers/utf8.h"
+#include "unit/data/toy_tokenizer.h"
 
 namespace retort {
 namespace {
