@@ -11,7 +11,7 @@
 namespace retort {
 namespace {
 
-class Train : public Verb {
+class TrainTokenizer : public Verb {
  public:
   void visit(OptionList& list) override {
     Option& data = list.add("data", data_, "files of pairs, dialogues or text");
@@ -73,6 +73,6 @@ class Train : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_tokenize_train() { return std::make_unique<Train>(); }
+std::unique_ptr<Verb> make_tokenize_train() { return std::make_unique<TrainTokenizer>(); }
 
 }  // namespace retort
