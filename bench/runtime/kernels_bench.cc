@@ -3,7 +3,7 @@
 // weights a second. The weights of several layers pass the last cache, as in decoding. The best of a few
 // short passes, since machines are shared.
 //
-//   kernels_bench [encoding ...] [--rows n,n,...] [--layers n] [--threads n] [--seconds s]
+//   kernels_bench [encoding or "attention" ...] [--rows n,n,...] [--layers n] [--threads n] [--seconds s]
 #include <fmt/format.h>
 
 #include <time.h>
@@ -24,7 +24,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::vector<std::string> encodings = {"q8_0", "q4_0", "q4_k", "q6_k", "bf16", "f16", "f32"};
+  std::vector<std::string> encodings = {"attention", "q8_0", "q4_0", "q4_k", "q6_k", "bf16", "f16", "f32"};
   std::vector<std::int64_t> rows = {1, 2, 4, 8, 16, 64, 512};
   int layers = 8, threads = 0;
   double seconds = 0.6;
@@ -179,10 +179,13 @@ void bench_attention(ThreadPool& pool, double budget) {
 int run(const Options& options) {
   ThreadPool pool(options.threads);
   fmt::print("kernels {} ({}), {} threads\n", kernel_set().name, kernel_set().summary, pool.threads());
-  bench_attention(pool, options.seconds);
   fmt::print("{:10} {:>6} {:>12} {:>10} {:>20} {:>10} {:>16}\n", "encoding", "rows", "ms a layer", "GMAC/s",
              "a processor's GMAC/s", "GB/s", "rows/s, 28 layers");
   for (const std::string& name : options.encodings) {
+    if (name == "attention") {
+      bench_attention(pool, options.seconds);
+      continue;
+    }
     std::int64_t most = 1;
     for (const std::int64_t n : options.rows) most = std::max(most, n);
     Stack stack(find_encoding(name, "kernels_bench"), options.layers, most, pool);

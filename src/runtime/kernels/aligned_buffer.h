@@ -1,5 +1,5 @@
-// Memory that starts at a cache line, in large pages where it is big: streaming weights through 4 KiB pages
-// costs translation misses. Not initialised (fresh pages are zero, reused memory is not).
+// Memory that starts at a cache line, in large pages where it is big: weights streamed through small pages
+// are much slower. Not initialised.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
+    bool large;  // cut from a shared region
     void operator()(std::byte* memory) const;
   };
   std::unique_ptr<std::byte, Free> data_;
