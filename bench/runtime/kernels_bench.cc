@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "runtime/kernels/attention.h"
 #include "runtime/kernels/multiply.h"
+#include "runtime/read_bandwidth.h"
 
 namespace retort {
 namespace {
@@ -178,7 +179,8 @@ void bench_attention(ThreadPool& pool, double budget) {
 
 int run(const Options& options) {
   ThreadPool pool(options.threads);
-  fmt::print("kernels {} ({}), {} threads\n", kernel_set().name, kernel_set().summary, pool.threads());
+  fmt::print("kernels {} ({}), {} threads, {:.1f} GB/s read at best\n", kernel_set().name,
+             kernel_set().summary, pool.threads(), 1e-9 * read_bandwidth(pool));
   fmt::print("{:10} {:>6} {:>12} {:>10} {:>20} {:>10} {:>16}\n", "encoding", "rows", "ms a layer", "GMAC/s",
              "a processor's GMAC/s", "GB/s", "rows/s, 28 layers");
   for (const std::string& name : options.encodings) {
