@@ -23,8 +23,8 @@ test:
 	scripts/install-dependencies --tests
 	cmake -S . -B $(BUILD) $(CMAKE_FLAGS) -DRETORT_TESTS=ON >/dev/null
 	cmake --build $(BUILD) -j $(JOBS)
+	$(MAKE) --no-print-directory test-edge
 	ctest --test-dir $(BUILD) --output-on-failure -LE long
-	$(MAKE) test-edge
 
 # The half without LibTorch stands alone: built in a folder of its own, its tests run there. Headers are reached through the
 # other build's folder, so that the compiler cache knows every unit already.
