@@ -4,7 +4,7 @@ JOBS  ?= $(shell nproc)
 CMAKE_FLAGS = -G Ninja -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
 export CCACHE_SLOPPINESS = pch_defines,time_macros
 
-.PHONY: all demo test test-edge test-long format clean
+.PHONY: all demo test test-edge test-long fuzz format clean
 
 all:
 	scripts/install-dependencies
@@ -42,9 +42,18 @@ test-long:
 	cmake -S . -B $(BUILD) $(CMAKE_FLAGS) -DRETORT_TESTS=ON >/dev/null
 	cmake --build $(BUILD) -j $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure
+	$(MAKE) fuzz
+
+# Readers of files that may be hostile, a minute each (SECONDS_EACH), from the corpus in tests/fuzz.
+SECONDS_EACH ?= 60
+fuzz:
+	scripts/install-dependencies --fuzz
+	cmake -S . -B $(BUILD)-fuzz $(CMAKE_FLAGS) -DCMAKE_CXX_COMPILER=clang++ -DRETORT_TORCH=OFF -DRETORT_FUZZ=ON -DRETORT_FUZZ_SECONDS=$(SECONDS_EACH) >/dev/null
+	cmake --build $(BUILD)-fuzz -j $(JOBS)
+	ctest --test-dir $(BUILD)-fuzz --output-on-failure -L fuzz
 
 format:
 	git ls-files 'src/*.h' 'src/*.cc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' | xargs clang-format -i
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-edge $(BUILD)-sanitize
+	rm -rf $(BUILD) $(BUILD)-edge $(BUILD)-sanitize $(BUILD)-fuzz

@@ -110,7 +110,7 @@ class Encoder {
         result.examples = cut(encode_text(tokenizer_, item.record.text, end_token_));
         result.chars = code_points(item.record.text);
       } else {
-        result.examples.push_back(dialogues_->encode(item.record.messages));
+        result.examples = dialogues_->encode_turns(item.record.messages);
         for (const Message& message : item.record.messages)
           if (message.role == "assistant") result.chars += code_points(message.content);
       }
@@ -150,10 +150,14 @@ class Encoder {
             fmt::format("{} record {}: {}", *item.file, item.number, result.problem));
       return;
     }
-    if (!item.record.messages.empty() &&
-        static_cast<std::int64_t>(result.examples.front().tokens.size()) > options_.max_length) {
-      ++dataset_.too_long;
-      return;
+    if (!item.record.messages.empty()) {
+      std::erase_if(result.examples, [this](const Example& example) {
+        return static_cast<std::int64_t>(example.tokens.size()) > options_.max_length;
+      });
+      if (result.examples.empty()) {
+        ++dataset_.too_long;
+        return;
+      }
     }
     for (Example& example : result.examples) {
       if (example.tokens.size() < 2) continue;

@@ -21,6 +21,14 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
     text.replace(at, from.size(), to);
 }
 
+constexpr std::string_view kThink = "<think>", kEndThink = "</think>";
+
+// Is what the content thinks aloud missing in what the template prints of it?
+bool loses_thought(std::string_view content, std::string_view printed) {
+  return content.find(kEndThink) != std::string_view::npos &&
+         printed.find(kEndThink) == std::string_view::npos;
+}
+
 // A private-use character that no message contains.
 std::string unused_character(std::span<const Message> messages) {
   for (int last = 0xbd; last >= 0x80; --last) {
@@ -93,6 +101,12 @@ DialogueEncoder::Rendered DialogueEncoder::render(std::span<const Message> messa
   const Marked& marked = rendered.marked;
   rendered.text =
       template_.render(marked.messages.empty() ? messages : marked.messages, add_generation_prompt);
+  find_plain(rendered);
+  return rendered;
+}
+
+void DialogueEncoder::find_plain(Rendered& rendered) const {
+  const Marked& marked = rendered.marked;
   const std::string_view text = rendered.text;
   for (const std::size_t m : marked.plain_messages) {
     // A template may change a content beyond trimming it; then the marks below are found alone.
@@ -112,7 +126,16 @@ DialogueEncoder::Rendered DialogueEncoder::render(std::span<const Message> messa
   }
   std::sort(rendered.plain.begin(), rendered.plain.end(),
             [](const Range& a, const Range& b) { return a.begin < b.begin; });
-  return rendered;
+}
+
+// Templates print a newline after the end token; generation stops before it.
+std::size_t DialogueEncoder::end_of_answer(std::string_view answer) const {
+  const std::size_t last = answer.find_last_not_of(" \t\r\n");
+  const std::string_view stripped = answer.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  const bool ends_with_token = std::any_of(
+      tokenizer_.added_tokens().begin(), tokenizer_.added_tokens().end(),
+      [&](const AddedToken& token) { return !token.content.empty() && stripped.ends_with(token.content); });
+  return ends_with_token ? stripped.size() : answer.size();
 }
 
 // Where message `turn` (the assistant's) stands in the rendered dialogue: from the end of the generation
@@ -135,15 +158,9 @@ bool DialogueEncoder::find_turn(const std::string& text, std::span<const Message
     if (text.compare(prompt.size(), expected.size(), expected) != 0) return false;
     end = prompt.size() + expected.size();
   }
-  // Templates print a newline after the end token; generation stops before it.
   const std::string_view printed = std::string_view(text).substr(prompt.size(), end - prompt.size());
-  const std::size_t last = printed.find_last_not_of(" \t\r\n");
-  if (last == std::string_view::npos) return false;
-  const std::string_view stripped = printed.substr(0, last + 1);
-  const bool ends_with_token = std::any_of(
-      tokenizer_.added_tokens().begin(), tokenizer_.added_tokens().end(),
-      [&](const AddedToken& token) { return !token.content.empty() && stripped.ends_with(token.content); });
-  found = {prompt.size(), ends_with_token ? prompt.size() + stripped.size() : end};
+  if (trim(printed).empty() || loses_thought(messages[turn].content, printed)) return false;
+  found = {prompt.size(), prompt.size() + end_of_answer(printed)};
   return true;
 }
 
@@ -175,7 +192,55 @@ void DialogueEncoder::append_tokens(const Rendered& rendered, Range range, bool 
   append(text.substr(at, range.end - at), true);
 }
 
-Example DialogueEncoder::encode(std::span<const Message> messages) const {
+// What the model is to say behind `prompt`: the message as it was given, and what the template puts behind
+// it.
+std::string DialogueEncoder::answer_of(const std::string& prompt, const std::string& until,
+                                       const Message& message) const {
+  const std::string_view content = trim(message.content);
+  if (until.starts_with(prompt) && !loses_thought(content, std::string_view(until).substr(prompt.size())))
+    return until.substr(prompt.size());
+  // The longest end of the content that stands in the rendering shows where the rest begins.
+  std::size_t found = std::string::npos, length = 0;
+  for (std::size_t tail = 1; tail <= content.size(); tail *= 2)
+    if (const std::size_t at = until.rfind(content.substr(content.size() - tail)); at != std::string::npos)
+      found = at, length = tail;
+  if (found == std::string::npos)
+    throw Error({.where = "chat template",
+                 .found = "an answer that it does not print",
+                 .expected = "one that ends as the message does",
+                 .advice = "Use another chat template."});
+  std::string answer(content);
+  if (std::string_view(trim(prompt)).ends_with(kThink)) {
+    // The prompt has begun to think: the answer goes on there, or ends the thought at once.
+    if (content.starts_with(kThink))
+      answer = std::string(trim(content.substr(kThink.size())));
+    else
+      answer = std::string("\n") + std::string(kEndThink) + "\n\n" + answer;
+  }
+  return answer + until.substr(found + length);
+}
+
+Example DialogueEncoder::encode_answer(std::span<const Message> messages) const {
+  Rendered rendered;
+  rendered.marked = mark(messages);
+  const std::span<const Message> shown =
+      rendered.marked.messages.empty() ? messages : std::span<const Message>(rendered.marked.messages);
+  const std::string prompt = template_.render(shown.first(shown.size() - 1), true);
+  const std::string answer = answer_of(prompt, template_.render(shown, false), shown.back());
+  rendered.text = prompt + answer;
+  find_plain(rendered);
+  Example example;
+  append_tokens(rendered, {0, prompt.size()}, false, example);
+  append_tokens(rendered, {prompt.size(), prompt.size() + end_of_answer(answer)}, true, example);
+  if (!example.is_target.empty()) example.is_target[0] = 0;
+  Record record;
+  record.messages.assign(messages.begin(), messages.end());
+  example.id = record.id();
+  return example;
+}
+
+// None if an answer does not stand in the whole dialogue as it was given.
+std::optional<Example> DialogueEncoder::encode_whole(std::span<const Message> messages) const {
   const Rendered rendered = render(messages, false);
   const std::span<const Message> shown =
       rendered.marked.messages.empty() ? messages : std::span<const Message>(rendered.marked.messages);
@@ -184,11 +249,7 @@ Example DialogueEncoder::encode(std::span<const Message> messages) const {
   for (std::size_t m = 0; m < shown.size(); ++m) {
     if (shown[m].role != "assistant") continue;
     Range turn{};
-    if (!find_turn(rendered.text, shown, m, turn) || turn.begin < at)
-      throw Error({.where = "chat template",
-                   .found = fmt::format("text before message {} that depends on later ones", m + 1),
-                   .expected = "a template that only appends when a turn is added",
-                   .advice = "Train on dialogues of one answer, or use another chat template"});
+    if (!find_turn(rendered.text, shown, m, turn) || turn.begin < at) return std::nullopt;
     append_tokens(rendered, {at, turn.begin}, false, example);
     append_tokens(rendered, turn, true, example);
     at = turn.end;
@@ -203,6 +264,21 @@ Example DialogueEncoder::encode(std::span<const Message> messages) const {
   record.messages.assign(messages.begin(), messages.end());
   example.id = record.id();
   return example;
+}
+
+std::vector<Example> DialogueEncoder::encode_turns(std::span<const Message> messages) const {
+  if (auto whole = encode_whole(messages)) return {std::move(*whole)};
+  std::vector<Example> examples;
+  for (std::size_t m = 0; m < messages.size(); ++m)
+    if (messages[m].role == "assistant") examples.push_back(encode_answer(messages.first(m + 1)));
+  return examples;
+}
+
+Example DialogueEncoder::encode(std::span<const Message> messages) const {
+  if (auto whole = encode_whole(messages)) return std::move(*whole);
+  std::size_t last = messages.size();
+  while (messages[last - 1].role != "assistant") --last;
+  return encode_answer(messages.first(last));
 }
 
 std::vector<TokenId> DialogueEncoder::encode_prompt(std::span<const Message> messages) const {

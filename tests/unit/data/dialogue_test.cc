@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.h"
+#include "data/dialogue_encoder.h"
 #include "data/example.h"
 #include "unit/data/toy_tokenizer.h"
 
@@ -110,10 +111,51 @@ TEST(EncodeDialogue, WithoutAnEndTokenTheNewlineIsTheEnd) {
             "a\n");
 }
 
-TEST(EncodeDialogue, UnstableTemplateAndMissingAnswerAreErrors) {
-  const ChatTemplate unstable("{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}",
-                              Json::object(), "bad");
-  EXPECT_THROW(encode_dialogue(kTokenizer, unstable, std::vector<Message>{{"user", "q"}, {"assistant", "a"}}),
+// What DeepSeek's R1 does: the prompt opens a thought, and what was thought is never printed again.
+ChatTemplate r1() {
+  return ChatTemplate(
+      "{%- for m in messages -%}{%- if m.role == 'user' -%}{{ '<U>' + m.content }}"
+      "{%- else -%}{{ '<A>' + m.content.split('</think>')[-1] + '<|im_end|>' }}{%- endif -%}{%- endfor -%}"
+      "{%- if add_generation_prompt -%}{{ '<A><think>\n' }}{%- endif -%}",
+      Json::object(), "R1-like");
+}
+
+TEST(EncodeDialogue, AnswersThatATemplateCutsAreLearnedAsGiven) {
+  const ChatTemplate format = r1();
+  const std::vector<Message> messages = {{"user", "q1<|im_end|>"},
+                                         {"assistant", "<think>\nt1\n</think>\n\na1"},
+                                         {"user", "q2"},
+                                         {"assistant", "a2"}};
+  const auto examples = DialogueEncoder(kTokenizer, format).encode_turns(messages);
+  ASSERT_EQ(examples.size(), 2u);
+  EXPECT_EQ(kTokenizer.decode(examples[0].tokens), "<U>q1<|im_end|><A><think>\nt1\n</think>\n\na1<|im_end|>");
+  EXPECT_EQ(target_text(examples[0]), "t1\n</think>\n\na1<|im_end|>");
+  EXPECT_EQ(kTokenizer.decode(examples[1].tokens),
+            "<U>q1<|im_end|><A>\n\na1<|im_end|><U>q2<A><think>\n\n</think>\n\na2<|im_end|>");
+  EXPECT_EQ(target_text(examples[1]), "\n</think>\n\na2<|im_end|>");
+  EXPECT_NE(examples[0].id, examples[1].id);
+  // The prompt of each is what the model is shown when it is asked.
+  for (const std::size_t turn : {1u, 3u}) {
+    const auto prompt = encode_prompt(kTokenizer, format, std::span(messages).first(turn));
+    const Example& example = examples[turn / 2];
+    ASSERT_LT(prompt.size(), example.tokens.size());
+    EXPECT_TRUE(std::equal(prompt.begin(), prompt.end(), example.tokens.begin()));
+    EXPECT_EQ(example.is_target[prompt.size() - 1], 0);
+    EXPECT_EQ(example.is_target[prompt.size()], 1);
+  }
+  EXPECT_EQ(encode_dialogue(kTokenizer, format, messages).tokens, examples[1].tokens);
+}
+
+TEST(EncodeDialogue, ADialogueThatLosesNothingIsOneExample) {
+  const ChatTemplate format = chatml();
+  const std::vector<Message> messages = {
+      {"user", "q1"}, {"assistant", "<think>t</think>a1"}, {"user", "q2"}, {"assistant", "a2"}};
+  EXPECT_EQ(DialogueEncoder(kTokenizer, format).encode_turns(messages).size(), 1u);
+}
+
+TEST(EncodeDialogue, TemplateWithoutAnswersAndMissingAnswerAreErrors) {
+  const ChatTemplate silent("{% for m in messages %}{{ m.role }}{% endfor %}", Json::object(), "bad");
+  EXPECT_THROW(encode_dialogue(kTokenizer, silent, std::vector<Message>{{"user", "q"}, {"assistant", "xyz"}}),
                Error);
   const ChatTemplate format = chatml();
   EXPECT_THROW(encode_dialogue(kTokenizer, format, std::vector<Message>{{"user", "q"}}), Error);
