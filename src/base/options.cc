@@ -63,7 +63,7 @@ void OptionList::assign(const Json& values, const std::string& where) {
     throw Error({.where = where, .found = values.dump(), .expected = "keys with values", .advice = ""});
   for (const auto& [key, value] : values.items()) {
     const auto option =
-        std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == key; });
+        std::find_if(options_.begin(), options_.end(), [&key = key](const Option& o) { return o.name == key; });
     if (option == options_.end()) {
       std::vector<std::string> names;
       for (const Option& o : options_) names.push_back(o.name);

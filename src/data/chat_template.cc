@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "data/jinja/interpreter.h"
 #include "data/jinja/template_parser.h"
+#include "data/tokenizers/utf8.h"
 
 namespace retort {
 
@@ -17,8 +18,8 @@ const char* const kChatMLTemplate =
 
 namespace {
 
-// What transformers hands to a template: no entries that are null, and reasoning, which has three names in the wild, under
-// both of those that templates look for.
+// What transformers hands to a template: no entries that are null, and reasoning, which has three names in
+// the wild, under both of those that templates look for.
 Json shown_message(const Json& message) {
   if (!message.is_object()) return message;
   Json kept = Json::object();
@@ -53,6 +54,7 @@ struct ChatTemplate::Program {
 
 ChatTemplate::ChatTemplate(std::string source, Json special_tokens, std::string where)
     : program_(std::make_unique<Program>()) {
+  if (!is_valid_utf8(source)) source = replace_invalid_utf8(source);
   program_->block = jinja::parse_template(source, where);
   program_->source = std::move(source);
   program_->special_tokens = std::move(special_tokens);

@@ -190,7 +190,7 @@ Value truncate_filter(Runtime& runtime, const Value& value, const Arguments& arg
   const std::vector<std::string_view> letters = characters(whole);
   const auto tail = static_cast<std::int64_t>(length(end));
   if (wanted < tail) runtime.fail(fmt::format("truncate to {}", wanted), "at least the length of its end");
-  if (static_cast<std::int64_t>(letters.size()) <= wanted + leeway) return whole;
+  if (static_cast<std::int64_t>(letters.size()) - wanted <= leeway) return whole;
   std::string cut;
   for (std::int64_t i = 0; i < wanted - tail; ++i) cut += letters[static_cast<std::size_t>(i)];
   if (!flag(arguments, 1, "killwords"))

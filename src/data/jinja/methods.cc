@@ -100,8 +100,9 @@ Value pad(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const std::int64_t wanted = expect_integer(runtime, required(runtime, arguments, 0, "width"), "a width");
   const Value* fill = arguments.find(1, "fillchar");
   const std::string with = fill == nullptr ? " " : expect_text(runtime, *fill, "a fill character");
+  if (length(with) != 1) runtime.fail("a fill of several characters", "one");
   const auto size = static_cast<std::int64_t>(length(*self.text()));
-  const std::int64_t missing = std::max<std::int64_t>(0, wanted - size);
+  const std::int64_t missing = wanted > size ? wanted - size : 0;
   runtime.spend(missing);
   // str.center puts the odd one left if the width is odd.
   const std::int64_t left = !Left ? 0 : !Right ? missing : missing / 2 + (missing & wanted & 1);

@@ -24,8 +24,8 @@ Value whole_arithmetic(Runtime& runtime, std::string_view op, std::int64_t a, st
   if (op == "*" && !__builtin_mul_overflow(a, b, &result)) return result;
   if ((op == "//" || op == "%") && b != 0 && b != -1) {
     // Python rounds down, C++ towards zero.
-    const std::int64_t remainder = a % b != 0 && (a % b < 0) != (b < 0) ? a % b + b : a % b;
-    return op == "%" ? remainder : (a - remainder) / b;
+    const bool down = a % b != 0 && (a % b < 0) != (b < 0);
+    return op == "%" ? a % b + (down ? b : 0) : a / b - (down ? 1 : 0);
   }
   if (op == "%" && b == -1) return std::int64_t{0};
   if (op == "//" && b == -1 && !__builtin_sub_overflow(std::int64_t{0}, a, &result)) return result;

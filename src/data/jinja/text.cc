@@ -167,9 +167,9 @@ class JsonWriter {
  private:
   void new_line(int depth) {
     if (!options_.indent) return;
+    runtime_.spend_bytes(options_.indent->size() * static_cast<std::size_t>(depth));
     out += '\n';
     for (int i = 0; i < depth; ++i) out += *options_.indent;
-    runtime_.spend_bytes(options_.indent->size() * static_cast<std::size_t>(depth));
   }
 
   template <class Items, class Write>

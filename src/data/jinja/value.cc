@@ -34,36 +34,36 @@ Value::Value(Namespace* space) : held_(space) {}
 Value::Value(List items) {
   int inner = 0;
   for (const Value& item : items) inner = std::max(inner, item.nesting());
-  held_ = std::make_shared<const Boxed<List>>(Boxed<List>{std::move(items), checked(inner + 1), false});
+  held_ = std::make_shared<const ListBox>(ListBox{std::move(items), checked(inner + 1), false});
 }
 
 Value Value::tuple(List items) {
   Value value(std::move(items));
-  auto box = std::make_shared<Boxed<List>>(*std::get<Box<List>>(value.held_));
+  auto box = std::make_shared<ListBox>(*std::get<std::shared_ptr<const ListBox>>(value.held_));
   box->tuple = true;
-  value.held_ = Box<List>(std::move(box));
+  value.held_ = std::shared_ptr<const ListBox>(std::move(box));
   return value;
 }
 
 bool Value::is_tuple() const {
-  const Box<List>* box = std::get_if<Box<List>>(&held_);
+  const std::shared_ptr<const ListBox>* box = std::get_if<std::shared_ptr<const ListBox>>(&held_);
   return box != nullptr && (*box)->tuple;
 }
 
 Value::Value(Dict entries) {
   int inner = 0;
   for (const auto& [key, item] : entries) inner = std::max({inner, key.nesting(), item.nesting()});
-  held_ = std::make_shared<const Boxed<Dict>>(Boxed<Dict>{std::move(entries), checked(inner + 1), false});
+  held_ = std::make_shared<const DictBox>(DictBox{std::move(entries), checked(inner + 1)});
 }
 
 Value::Value(Function function) {
   const int nesting = checked(function.nesting + 1);
-  held_ = std::make_shared<const Boxed<Function>>(Boxed<Function>{std::move(function), nesting, false});
+  held_ = std::make_shared<const FunctionBox>(FunctionBox{std::move(function), nesting});
 }
 
 Value::Value(Loop loop) {
   const int nesting = checked(loop.items.nesting() + 1);
-  held_ = std::make_shared<const Boxed<Loop>>(Boxed<Loop>{std::move(loop), nesting, false});
+  held_ = std::make_shared<const LoopBox>(LoopBox{std::move(loop), nesting});
 }
 
 int Value::nesting() const {

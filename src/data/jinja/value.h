@@ -28,16 +28,11 @@ struct Function;
 struct Namespace;
 struct Loop;
 
-// Something shared, with how deep values lie in each other there: what is destroyed or printed recursively
-// must not be deep.
-template <class T>
-struct Boxed {
-  T content;
-  int nesting;
-  bool tuple = false;  // of a list
-};
-template <class T>
-using Box = std::shared_ptr<const Boxed<T>>;
+// What values share (defined below).
+struct ListBox;
+struct DictBox;
+struct FunctionBox;
+struct LoopBox;
 
 class Value {
  public:
@@ -63,8 +58,8 @@ class Value {
   Value(Namespace* space);
   explicit Value(const Json& json);
 
-  bool is_undefined() const { return std::holds_alternative<Undefined>(held_); }
-  bool is_none() const { return std::holds_alternative<std::nullptr_t>(held_); }
+  bool is_undefined() const;
+  bool is_none() const;
   // Null where the value is of another type.
   const bool* boolean() const;
   const std::int64_t* integer() const;
@@ -89,11 +84,9 @@ class Value {
   int nesting() const;  // 0: holds no values
 
  private:
-  template <class T>
-  const T* get() const;
-
   std::variant<std::nullptr_t, Undefined, bool, std::int64_t, double, std::shared_ptr<const std::string>,
-               Box<List>, Box<Dict>, Box<Function>, Box<Loop>, Namespace*>
+               std::shared_ptr<const ListBox>, std::shared_ptr<const DictBox>,
+               std::shared_ptr<const FunctionBox>, std::shared_ptr<const LoopBox>, Namespace*>
       held_;
 };
 
@@ -122,12 +115,28 @@ struct Loop {
   std::size_t index = 0;
 };
 
-template <class T>
-const T* Value::get() const {
-  const Box<T>* box = std::get_if<Box<T>>(&held_);
-  return box == nullptr ? nullptr : &(*box)->content;
-}
+// Each with how deep values lie in each other there: what is destroyed or printed recursively must not be
+// deep.
+struct ListBox {
+  List content;
+  int nesting;
+  bool tuple = false;
+};
+struct DictBox {
+  Dict content;
+  int nesting;
+};
+struct FunctionBox {
+  Function content;
+  int nesting;
+};
+struct LoopBox {
+  Loop content;
+  int nesting;
+};
 
+inline bool Value::is_undefined() const { return std::holds_alternative<Undefined>(held_); }
+inline bool Value::is_none() const { return std::holds_alternative<std::nullptr_t>(held_); }
 inline const bool* Value::boolean() const { return std::get_if<bool>(&held_); }
 inline const std::int64_t* Value::integer() const { return std::get_if<std::int64_t>(&held_); }
 inline const double* Value::real() const { return std::get_if<double>(&held_); }
@@ -140,10 +149,22 @@ inline Namespace* Value::name_space() const {
   Namespace* const* space = std::get_if<Namespace*>(&held_);
   return space == nullptr ? nullptr : *space;
 }
-inline const List* Value::list() const { return get<List>(); }
-inline const Dict* Value::dict() const { return get<Dict>(); }
-inline const Function* Value::function() const { return get<Function>(); }
-inline const Loop* Value::loop() const { return get<Loop>(); }
+inline const List* Value::list() const {
+  const auto* box = std::get_if<std::shared_ptr<const ListBox>>(&held_);
+  return box == nullptr ? nullptr : &(*box)->content;
+}
+inline const Dict* Value::dict() const {
+  const auto* box = std::get_if<std::shared_ptr<const DictBox>>(&held_);
+  return box == nullptr ? nullptr : &(*box)->content;
+}
+inline const Function* Value::function() const {
+  const auto* box = std::get_if<std::shared_ptr<const FunctionBox>>(&held_);
+  return box == nullptr ? nullptr : &(*box)->content;
+}
+inline const Loop* Value::loop() const {
+  const auto* box = std::get_if<std::shared_ptr<const LoopBox>>(&held_);
+  return box == nullptr ? nullptr : &(*box)->content;
+}
 
 Value undefined(std::string what);
 const Value* find(Runtime& runtime, const Dict& dict, const Value& key);  // null: not there

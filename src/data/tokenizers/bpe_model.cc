@@ -11,7 +11,10 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kMaxVocabulary = 1 << 24;
+// Ids may have gaps, but a small file cannot ask for a huge table.
+std::int64_t id_limit(std::size_t entries) {
+  return std::min<std::int64_t>(1 << 24, 65536 + 16 * static_cast<std::int64_t>(entries));
+}
 constexpr std::size_t kFew = 48;  // symbols up to which a scan for the best pair beats a queue
 
 void refuse_affixes(const Json& json, const std::string& where) {
@@ -81,6 +84,7 @@ BpeModel::BpeModel(const Json& json, const std::string& where)
 }
 
 void BpeModel::read_vocabulary(const Json& vocabulary, const std::string& where) {
+  const std::int64_t limit = id_limit(vocabulary.size());
   for (const auto& [key, item] : vocabulary.items()) {
     const bool listed = vocabulary.is_array();
     if (listed && !(item.is_array() && item.size() == 2 && item[0].is_string()))
@@ -91,10 +95,10 @@ void BpeModel::read_vocabulary(const Json& vocabulary, const std::string& where)
     const std::string& token = listed ? item[0].get_ref<const std::string&>() : key;
     const Json& value = listed ? item[1] : item;
     const std::int64_t id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
-    if (id < 0 || id >= kMaxVocabulary)
+    if (id < 0 || id >= limit)
       throw Error({.where = where + ": vocab: '" + token + "'",
                    .found = value.dump(-1, ' ', false, Json::error_handler_t::replace),
-                   .expected = fmt::format("an id below {}", kMaxVocabulary),
+                   .expected = fmt::format("an id below {}", limit),
                    .advice = ""});
     if (!tokens_.add(static_cast<TokenId>(id), token))
       throw Error(

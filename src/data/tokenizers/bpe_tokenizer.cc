@@ -22,22 +22,31 @@ struct SpecialTokens {
   std::vector<TokenId> before, after;
 };
 
+TokenId checked_id(std::int64_t id, const std::string& where) {
+  if (id < 0 || id >= 1 << 24)
+    throw Error(
+        {.where = where, .found = std::to_string(id), .expected = "an id below 16,777,216", .advice = ""});
+  return static_cast<TokenId>(id);
+}
+
 void read_template(const Json& json, const std::string& where, SpecialTokens& special) {
   const Json tokens = json.value("special_tokens", Json::object());
   bool seen_text = false;
   for (const Json& item : json.value("single", Json::array())) {
+    if (!item.is_object())
+      throw Error({.where = where, .found = item.dump(), .expected = "a map in a template", .advice = ""});
     if (item.contains("Sequence")) {
       seen_text = true;
       continue;
     }
-    const std::string name = json_get<std::string>(item.at("SpecialToken"), "id", where);
+    const std::string name = json_get<std::string>(item.value("SpecialToken", Json::object()), "id", where);
     if (!tokens.contains(name))
       throw Error({.where = where,
                    .found = "special token '" + name + "' in the template only",
                    .expected = "its ids",
                    .advice = ""});
     for (const std::int64_t id : json_get<std::vector<std::int64_t>>(tokens.at(name), "ids", where))
-      (seen_text ? special.after : special.before).push_back(static_cast<TokenId>(id));
+      (seen_text ? special.after : special.before).push_back(checked_id(id, where));
   }
 }
 
@@ -171,10 +180,7 @@ class BpeTokenizer : public Tokenizer {
 
   void add(const Json& item, const std::string& where) {
     const std::int64_t id = json_get<std::int64_t>(item, "id", where);
-    if (id < 0 || id >= 1 << 24)
-      throw Error(
-          {.where = where, .found = std::to_string(id), .expected = "an id below 16,777,216", .advice = ""});
-    AddedToken token{static_cast<TokenId>(id),
+    AddedToken token{checked_id(id, where),
                      json_get<std::string>(item, "content", where),
                      json_get_or<bool>(item, "special", false, where),
                      json_get_or<bool>(item, "lstrip", false, where),
@@ -222,7 +228,11 @@ class BpeTokenizer : public Tokenizer {
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_tokenizer(const Json& tokenizer_json, const std::string& where) {
-  return std::make_unique<BpeTokenizer>(tokenizer_json, where);
+  try {
+    return std::make_unique<BpeTokenizer>(tokenizer_json, where);
+  } catch (const Json::exception& error) {  // a value of another kind than its place wants
+    throw Error({.where = where, .found = error.what(), .expected = "a tokenizer.json", .advice = ""});
+  }
 }
 
 }  // namespace retort

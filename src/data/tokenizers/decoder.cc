@@ -42,7 +42,7 @@ class Metaspace : public Decoder {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       std::string text;
       for (std::size_t at = 0; at < tokens[i].size();) {
-        if (tokens[i].compare(at, replacement_.size(), replacement_) != 0) {
+        if (replacement_.empty() || tokens[i].compare(at, replacement_.size(), replacement_) != 0) {
           text += tokens[i][at++];
           continue;
         }
@@ -99,7 +99,11 @@ class Strip : public Decoder {
   Strip(const Json& json, const std::string& where)
       : content_(json_get<std::string>(json, "content", where)),
         start_(json_get<std::int64_t>(json, "start", where)),
-        stop_(json_get<std::int64_t>(json, "stop", where)) {}
+        stop_(json_get<std::int64_t>(json, "stop", where)) {
+    if (content_.empty())
+      throw Error(
+          {.where = where + ": content", .found = "nothing", .expected = "a character", .advice = ""});
+  }
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
     for (std::string& token : tokens) {
       for (std::int64_t i = 0; i < start_ && token.rfind(content_, 0) == 0; ++i)

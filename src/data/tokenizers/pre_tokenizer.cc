@@ -220,6 +220,7 @@ class Metaspace : public PreTokenizer {
     for (Piece& piece : pieces) {
       std::string text;
       for (const char c : piece.text) {
+        check_grown(text.size());
         if (c == ' ')
           text += replacement_;
         else
@@ -247,7 +248,12 @@ class Sequence : public PreTokenizer {
  public:
   std::vector<std::unique_ptr<PreTokenizer>> parts;
   std::vector<Piece> split(std::vector<Piece> pieces) const override {
-    for (const auto& part : parts) pieces = part->split(std::move(pieces));
+    for (const auto& part : parts) {
+      pieces = part->split(std::move(pieces));
+      std::size_t bytes = 0;
+      for (const Piece& piece : pieces) bytes += piece.text.size();
+      check_grown(bytes);
+    }
     return pieces;
   }
 };

@@ -22,6 +22,16 @@ inline Regex make_pattern(const Json& pattern, const std::string& where) {
                .advice = ""});
 }
 
+// Rules one after another can double a text each: where that ends.
+inline void check_grown(std::size_t bytes) {
+  constexpr std::size_t kMostBytes = std::size_t{256} << 20;
+  if (bytes > kMostBytes)
+    throw Error({.where = "tokenizer rules",
+                 .found = "a text that they make longer than 256 MiB",
+                 .expected = "rules that keep a text's size",
+                 .advice = ""});
+}
+
 class Replacer {
  public:
   Replacer(const Json& json, const std::string& where)
@@ -34,6 +44,7 @@ class Replacer {
     for (std::size_t from = 0; from <= text.size() && pattern_.find(text, from, begin, end);) {
       result.append(text, at, begin - at);
       result += content_;
+      check_grown(result.size());
       at = end;
       from = end > begin ? end : end + 1;
     }

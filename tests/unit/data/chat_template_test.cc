@@ -63,6 +63,9 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
       "{{ 'a' | replace('', 'b' * 100000) | replace('', 'b' * 100000) }}",
       "{{ 'x' | indent('y' * 10000000) }}{{ ('\\n' * 100000) | indent('y' * 100000, true, true) }}",
       "{{ 'a'.center(9999999999) }}",
+      "{{ 'a'.ljust(3000000, 'y' * 1000000) }}",
+      "{% set ns = namespace(x=1) %}{% for i in range(200) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | "
+      "tojson(indent='y' * 10000000) }}",
       "{{ range(9999999999) | list }}",
       "{{ [1, 2] | batch(9999999999, 0) }}",
       "{{ [1] | slice(9999999999) }}",
@@ -94,6 +97,13 @@ TEST(ChatTemplate, DeepSourcesAreRefusedNotFollowed) {
   EXPECT_NE(error_of("{{ a" + repeated(" | upper", 100000) + " }}"), "no error");
   EXPECT_NE(error_of("{{ " + repeated("not ", 100000) + "1 }}"), "no error");
   EXPECT_EQ(rendered("{% if 0 %}" + repeated("{% elif 0 %}", 10000) + "{% else %}x{% endif %}"), "x");
+}
+
+TEST(ChatTemplate, EndsOfTheWholeNumbers) {
+  EXPECT_EQ(rendered("{{ (-9223372036854775807 - 1) // 3 }} {{ (-9223372036854775807 - 1) % 3 }}"),
+            "-3074457345618258603 1");
+  EXPECT_NE(error_of("{{ (-9223372036854775807 - 1) // -1 }}"), "no error");
+  EXPECT_EQ(rendered("{{ 'abc' | truncate(9223372036854775807, leeway=9223372036854775807) }}"), "abc");
 }
 
 TEST(ChatTemplate, NamespacesMayHoldThemselves) {

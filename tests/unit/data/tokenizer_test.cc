@@ -133,6 +133,55 @@ TEST(TokenizerErrors, EachNamesWhatIsWrong) {
   EXPECT_THAT(error_of(Json::array()), HasSubstr("tokenizer.json"));
 }
 
+TEST(TokenizerErrors, HostileFilesEnd) {
+  const auto changed = [](const std::function<void(Json&)>& change) {
+    Json json = toy();
+    change(json);
+    try {
+      make_tokenizer(json, "tokenizer.json")->encode("a b c d");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  // A small file asks for a huge table, and ids that no model has.
+  EXPECT_THAT(changed([](Json& j) { j["model"]["vocab"]["q!"] = (1 << 24) - 1; }), HasSubstr("id below"));
+  EXPECT_THAT(
+      changed([](Json& j) {
+        j["post_processor"] = Json::parse(
+            R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "s"}}], "special_tokens": {"s": {"ids": [-7]}}})");
+      }),
+      HasSubstr("-7"));
+  EXPECT_THAT(changed([](Json& j) {
+                j["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [{}]})");
+              }),
+              HasSubstr("id"));
+  EXPECT_THAT(changed([](Json& j) {
+                j["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [3]})");
+              }),
+              HasSubstr("3"));
+  EXPECT_THAT(changed([](Json& j) { j["added_tokens"] = Json::parse("[3]"); }), HasSubstr("tokenizer.json"));
+  EXPECT_THAT(changed([](Json& j) {
+                j["decoder"] = Json::parse(
+                    R"({"type": "Strip", "content": "", "start": 9223372036854775807, "stop": 0})");
+              }),
+              HasSubstr("content"));
+  // Rules that double a text, forty times.
+  EXPECT_THAT(changed([](Json& j) {
+                Json rules = Json::array();
+                for (int i = 0; i < 40; ++i)
+                  rules.push_back({{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aaaa"}});
+                j["normalizer"] = {{"type", "Sequence"}, {"normalizers", rules}};
+              }),
+              HasSubstr("256 MiB"));
+  EXPECT_THAT(changed([](Json& j) {
+                Json rules = Json::array();
+                for (int i = 0; i < 60; ++i) rules.push_back({{"type", "ByteLevel"}});
+                j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", rules}};
+              }),
+              HasSubstr("256 MiB"));
+}
+
 TEST(OpenTokenizer, FoldersThatAreNotWhole) {
   const TemporaryFolder folder;
   const auto error = [&] {
