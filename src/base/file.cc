@@ -79,16 +79,29 @@ void write_file_atomically(const fs::path& path, std::string_view content) {
   file.commit();
 }
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(temporary_beside(path_)) {
-  if (path_.has_parent_path()) fs::create_directories(path_.parent_path());
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) throw_system_error(temporary_.string(), kDiskAdvice);
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  if (fs::is_directory(path_))
+    throw Error({.where = path_.string(), .found = "a folder", .expected = "a file to write", .advice = ""});
+  if (!fs::exists(path_) || fs::is_regular_file(path_)) {
+    temporary_ = temporary_beside(path_);
+    std::error_code code;
+    if (path_.has_parent_path()) fs::create_directories(path_.parent_path(), code);
+    if (code)
+      throw Error({.where = path_.parent_path().string(),
+                   .found = code.message(),
+                   .expected = "a folder",
+                   .advice = kDiskAdvice},
+                  ErrorKind::failure);
+  }
+  const fs::path& target = temporary_.empty() ? path_ : temporary_;
+  descriptor_ = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) throw_system_error(target.string(), kDiskAdvice);
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(const void* data, std::size_t size) {
@@ -103,6 +116,10 @@ void AtomicFile::write(const void* data, std::size_t size) {
 }
 
 void AtomicFile::commit() {
+  if (temporary_.empty()) {
+    if (::close(std::exchange(descriptor_, -1)) != 0) throw_system_error(path_.string(), kDiskAdvice);
+    return;
+  }
   if (::fsync(descriptor_) != 0) throw_system_error(path_.string(), kDiskAdvice);
   if (::close(std::exchange(descriptor_, -1)) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     ::unlink(temporary_.c_str());

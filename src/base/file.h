@@ -1,5 +1,5 @@
-// Files: read whole, written beside and renamed (a reader sees the old file or the new one, never half of it), and
-// folders that come into being as a whole.
+// Files: read whole, written beside and renamed (a reader sees the old file or the new one, never half of
+// it), and folders that come into being as a whole.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,9 @@
 
 namespace retort {
 
-// Deletes a file or a folder with all that is in it; nothing there is no error, and what cannot be deleted stays. Instead of
-// std::filesystem::remove_all, whose symbols some LibTorch builds export from an older library: calling it then crashes.
+// Deletes a file or a folder with all that is in it; nothing there is no error, and what cannot be deleted
+// stays. Instead of std::filesystem::remove_all, whose symbols some LibTorch builds export from an older
+// library: calling it then crashes.
 void remove_tree(const std::filesystem::path& path);
 
 // Throws Error when the file is missing, unreadable or a folder.
@@ -20,6 +21,7 @@ std::string read_file(const std::filesystem::path& path);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 // A file written piece by piece that appears under its name only when commit() has run; dropped otherwise.
+// What is there and is no file (a device, a pipe: /dev/stdout) is written to as it is.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -36,8 +38,8 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
-// A folder filled under a temporary name beside `path` and renamed to it by commit(); dropped otherwise. An existing
-// folder is an Error in the constructor unless `replace` (then it is swapped out at commit).
+// A folder filled under a temporary name beside `path` and renamed to it by commit(); dropped otherwise. An
+// existing folder is an Error in the constructor unless `replace` (then it is swapped out at commit).
 class AtomicFolder {
  public:
   explicit AtomicFolder(std::filesystem::path path, bool replace = false);

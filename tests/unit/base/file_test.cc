@@ -1,7 +1,10 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -29,6 +32,19 @@ TEST(File, DroppedWithoutCommit) {
   { AtomicFile(folder / "a").write("new"); }
   EXPECT_EQ(read_file(folder / "a"), "old");
   EXPECT_EQ(entries(folder.path()), 1u);
+}
+
+TEST(File, WritesIntoAPipeInsteadOfReplacingIt) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  const int reader = ::open((folder / "pipe").c_str(), O_RDWR);
+  write_file_atomically(folder / "pipe", "abc");
+  EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
+  char text[4] = {};
+  EXPECT_EQ(::read(reader, text, 3), 3);
+  EXPECT_STREQ(text, "abc");
+  ::close(reader);
+  EXPECT_THROW(AtomicFile(folder.path()), Error);
 }
 
 TEST(File, MissingAndFolderAreErrors) {
