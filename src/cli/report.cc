@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -182,12 +183,15 @@ class Report : public Verb {
       const Row& a = find(rows, pair.at(0).get<std::string>());
       const Row& b = find(rows, pair.at(1).get<std::string>());
       const Comparison difference = compare(a.evaluation, b.evaluation);
+      const std::size_t most = std::max(a.evaluation.pairs.size(), b.evaluation.pairs.size());
+      const std::string partial =
+          difference.pairs == most ? "" : fmt::format(", {} of {} pairs", difference.pairs, most);
       const auto add = [&](const std::string& what, const Interval& interval, int digits) {
-        list.push_back(
-            {{"text", fmt::format("{} − {}: {} {:+.{}f} (95 % interval {:+.{}f} … {:+.{}f})", a.name, b.name,
-                                  what, interval.mean, digits, interval.low, digits, interval.high, digits)},
-             {"low", interval.low},
-             {"high", interval.high}});
+        list.push_back({{"text", fmt::format("{} − {}: {} {:+.{}f} (95 % interval {:+.{}f} … {:+.{}f}){}",
+                                             a.name, b.name, what, interval.mean, digits, interval.low,
+                                             digits, interval.high, digits, partial)},
+                        {"low", interval.low},
+                        {"high", interval.high}});
       };
       add("BLEU-4", difference.bleu4, 2);
       if (a.evaluation.nats_per_char > 0 && b.evaluation.nats_per_char > 0)

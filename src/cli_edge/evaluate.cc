@@ -45,6 +45,10 @@ class Evaluate : public Verb {
   }
 
   Json run() override {
+    // Before hours of work, not after.
+    for (const std::string& path : {json_, outputs_})
+      if (fs::is_directory(path))
+        throw Error({.where = path, .found = "a folder", .expected = "a file to write", .advice = ""});
     Json figures;
     Evaluation evaluation;
     if (!hypotheses_.empty()) {
@@ -113,11 +117,17 @@ class Evaluate : public Verb {
   }
 
   static std::string summary(const Evaluation& e) {
-    std::string text = fmt::format("{} pairs: BLEU-4 {:.2f} [{:.2f}, {:.2f}], ROUGE-L {:.4f}", e.pairs.size(),
-                                   e.bleu4, e.bleu4_interval.low, e.bleu4_interval.high, e.rouge_l);
-    if (e.nats_per_char > 0)
-      text += fmt::format(", {:.4f} nats per character, {:.4f} per token", e.nats_per_char, e.nats_per_token);
-    if (e.tokens_per_second > 0) text += fmt::format(", {:.0f} tokens/s", e.tokens_per_second);
+    std::vector<std::string> figures;
+    if (e.has_answers)
+      figures.push_back(fmt::format("BLEU-4 {:.2f} [{:.2f}, {:.2f}], ROUGE-L {:.4f}", e.bleu4,
+                                    e.bleu4_interval.low, e.bleu4_interval.high, e.rouge_l));
+    if (e.has_likelihood)
+      figures.push_back(
+          fmt::format("{:.4f} nats per character, {:.4f} per token", e.nats_per_char, e.nats_per_token));
+    if (e.tokens_per_second > 0) figures.push_back(fmt::format("{:.0f} tokens/s", e.tokens_per_second));
+    std::string text = fmt::format("{} pairs: {}", e.pairs.size(), fmt::join(figures, ", "));
+    if (e.skipped.count > 0)
+      text += fmt::format("; {} skipped, first {}", e.skipped.count, fmt::join(e.skipped.first, "; "));
     return text;
   }
 

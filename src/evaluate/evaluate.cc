@@ -69,6 +69,7 @@ class ModelJudge {
       pair.reference_chars = count_chars(pair.reference);
       encoded_.push_back(std::move(encoded));
     }
+    add_skipped(result_.skipped, records.skipped());
   }
 
   // The model's config may not list the token with which its own chat template ends an answer (base models
@@ -202,6 +203,7 @@ Evaluation evaluate_copy(RecordSource& records, const EvaluateOptions& options) 
     pair.reference = std::move(question->reference);
     judge_texts(pair, options);
   }
+  add_skipped(evaluation.skipped, records.skipped());
   summarize(evaluation, options);
   return evaluation;
 }

@@ -64,7 +64,7 @@ struct Evaluation {
   Json to_json() const;
 };
 
-// Skipped and counted: records that are not one user message and one answer (a system message may precede),
+// Skipped and counted: lines that the source could not read, records that are not one user message and one answer (a system message may precede),
 // empty answers, and pairs longer than the model's context. An answer ends at the model's end tokens or at
 // the token that ends the references in the model's format. Throws Error when no pair is left.
 Evaluation evaluate_model(LanguageModel& model, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
@@ -75,9 +75,11 @@ Evaluation evaluate_copy(RecordSource& records, const EvaluateOptions& options);
 Evaluation evaluate_texts(const std::filesystem::path& hypotheses, const std::filesystem::path& references,
                           const EvaluateOptions& options);
 
-// Paired bootstrap of (a - b) on the same pairs; an interval that excludes_zero() is a difference to believe.
-// Figures that one side lacks stay 0. Throws Error when the pairs differ.
+// Paired bootstrap of (a - b) on the pairs that both sides judged, found in the order of their common file (a
+// model skips what is longer than its context, copying does not); an interval that excludes_zero() is a
+// difference to believe. Figures that one side lacks stay 0. Throws Error when no pair is common.
 struct Comparison {
+  std::size_t pairs = 0;
   Interval bleu4, nats_per_char, rouge_l;
 };
 Comparison compare(const Evaluation& a, const Evaluation& b);

@@ -11,6 +11,12 @@ void skip(SkipReport& skipped, std::string place) {
   if (skipped.first.size() < 5) skipped.first.push_back(std::move(place));
 }
 
+void add_skipped(SkipReport& skipped, const SkipReport& more) {
+  skipped.count += more.count;
+  for (const std::string& place : more.first)
+    if (skipped.first.size() < 5) skipped.first.push_back(place);
+}
+
 std::optional<Question> next_question(RecordSource& records, SkipReport& skipped) {
   while (std::optional<Record> record = records.next()) {
     const std::vector<Message>& m = record->messages;

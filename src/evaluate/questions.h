@@ -19,5 +19,7 @@ struct Question {
 std::optional<Question> next_question(RecordSource& records, SkipReport& skipped);
 // Counts one more, with its place in words.
 void skip(SkipReport& skipped, std::string place);
+// Also what the source itself could not read.
+void add_skipped(SkipReport& skipped, const SkipReport& more);
 
 }  // namespace retort

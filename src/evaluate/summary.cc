@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -115,24 +117,51 @@ Json Evaluation::to_json() const {
   return out;
 }
 
-Comparison compare(const Evaluation& a, const Evaluation& b) {
-  if (a.pairs.size() != b.pairs.size())
-    throw Error({.where = "comparison",
-                 .found = fmt::format("{} pairs against {}", a.pairs.size(), b.pairs.size()),
-                 .expected = "the same pairs on both sides",
-                 .advice = "Evaluate both with the same data, limit and context."});
-  for (std::size_t i = 0; i < a.pairs.size(); ++i) {
-    if (a.pairs[i].reference != b.pairs[i].reference || a.pairs[i].source != b.pairs[i].source)
-      throw Error({.where = fmt::format("comparison: pair {}", i + 1),
-                   .found = "two different pairs",
-                   .expected = "the same pairs in the same order",
-                   .advice = "Evaluate both with the same data."});
+namespace {
+
+// Indices of a pair in two evaluations.
+using Match = std::pair<std::int32_t, std::int32_t>;
+
+// The pairs that both have. Each list is the common file's order with gaps; equal pairs are matched one to
+// one.
+std::vector<Match> common_pairs(const std::vector<JudgedPair>& a, const std::vector<JudgedPair>& b) {
+  using Key = std::pair<std::string_view, std::string_view>;
+  std::map<Key, std::vector<std::int32_t>> places;  // in b, last one first
+  for (std::size_t i = b.size(); i-- > 0;)
+    places[{b[i].source, b[i].reference}].push_back(static_cast<std::int32_t>(i));
+  std::vector<Match> matches;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto found = places.find({a[i].source, a[i].reference});
+    if (found == places.end() || found->second.empty()) continue;
+    matches.emplace_back(static_cast<std::int32_t>(i), found->second.back());
+    found->second.pop_back();
   }
+  return matches;
+}
+
+}  // namespace
+
+Comparison compare(const Evaluation& a, const Evaluation& b) {
+  const std::vector<Match> matches = common_pairs(a.pairs, b.pairs);
+  if (matches.empty())
+    throw Error(
+        {.where = "comparison",
+         .found = fmt::format("no pair that is among the {} and the {}", a.pairs.size(), b.pairs.size()),
+         .expected = "two evaluations of the same data",
+         .advice = "Evaluate both with the same data and limit."});
   const auto difference = [&](const auto& score) {
-    return bootstrap(static_cast<std::int64_t>(a.pairs.size()),
-                     [&](std::span<const std::int32_t> i) { return score(a.pairs, i) - score(b.pairs, i); });
+    std::vector<std::int32_t> of_a, of_b;
+    return bootstrap(static_cast<std::int64_t>(matches.size()), [&](std::span<const std::int32_t> sample) {
+      of_a.clear(), of_b.clear();
+      for (const std::int32_t i : sample) {
+        of_a.push_back(matches[static_cast<std::size_t>(i)].first);
+        of_b.push_back(matches[static_cast<std::size_t>(i)].second);
+      }
+      return score(a.pairs, of_a) - score(b.pairs, of_b);
+    });
   };
   Comparison result;
+  result.pairs = matches.size();
   if (a.has_answers && b.has_answers) {
     result.bleu4 = difference(corpus_bleu4);
     result.rouge_l = difference(mean_rouge_l);

@@ -192,6 +192,24 @@ TEST_F(Judge, ModelAndCopyAreComparedOnTheSamePairs) {
   const Comparison comparison = compare(run(records), copy);
   EXPECT_GT(comparison.rouge_l.low, 0);
   EXPECT_EQ(comparison.nats_per_char.high, 0);
+  EXPECT_EQ(comparison.pairs, 40u);
+}
+
+TEST_F(Judge, AComparisonLeavesOutWhatOneSideSkipped) {
+  std::vector<Record> records;
+  for (int i = 0; i < 40; ++i) records.push_back(pair("坏" + std::to_string(i), "好"));
+  records.insert(records.begin() + 7, pair("坏", std::string(1000, 'x')));
+  records.push_back(records[3]);  // twice in the file: matched twice
+  ToyRecords source(records);
+  const Evaluation copy = evaluate_copy(source, {}), judged = run(records);
+  ASSERT_EQ(judged.pairs.size(), 41u);
+  ASSERT_EQ(copy.pairs.size(), 42u);
+  const Comparison comparison = compare(judged, copy), back = compare(copy, judged);
+  EXPECT_EQ(comparison.pairs, 41u);
+  EXPECT_EQ(comparison.rouge_l.low, -back.rouge_l.high);
+  Evaluation other = judged;
+  for (JudgedPair& judged_pair : other.pairs) judged_pair.reference += "!";
+  EXPECT_THROW(compare(judged, other), Error);
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ TEST_F(Texts, OutputsComeBackEqual) {
   EXPECT_EQ(back.bleu4_interval.low, evaluation.bleu4_interval.low);
   EXPECT_NEAR(back.nats_per_token, 0.1 * 1499 / 2 / 7, 1e-9);
   EXPECT_NO_THROW(compare(evaluation, back));
-  EXPECT_THROW(compare(evaluation, read_outputs(folder_ / "o.jsonl", {.limit = 9})), Error);
+  EXPECT_EQ(compare(evaluation, read_outputs(folder_ / "o.jsonl", {.limit = 9})).pairs, 9u);
 }
 
 TEST_F(Texts, OutputsOfOtherProgramsAreReadAndBadOnesNamed) {
