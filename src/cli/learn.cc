@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -104,21 +106,55 @@ void check_options(const LearnOptions& options, bool distill) {
   if (options.model.empty() == options.config.is_null())
     throw Error(
         {.where = "config", .found = "a model folder beside it", .expected = "one of the two", .advice = ""});
+  check(options.trainer);
 }
 
-// A finished run with the same inputs is kept; another one is not overwritten by accident.
+// What a run leaves in its folder; other files there are the user's.
+void remove_run(const fs::path& out) {
+  for (const char* name : {"model", kResultFile, "metrics.jsonl", "log.txt"}) remove_tree(out / name);
+  delete_checkpoints(out);
+  if (!fs::is_directory(out)) return;
+  std::vector<fs::path> events;
+  for (const auto& entry : fs::directory_iterator(out))
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) events.push_back(entry.path());
+  for (const fs::path& path : events) remove_tree(path);
+}
+
+bool is_within(const fs::path& path, const fs::path& folder) {
+  const fs::path inner = fs::weakly_canonical(path), outer = fs::weakly_canonical(folder);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+// True when the run has ended before with the same options and inputs. What another run left is overwritten
+// only when the user says so: finished, under way, or a model that no run of ours wrote there.
 bool already_done(const LearnOptions& options, const std::string& fingerprint) {
-  const fs::path result = fs::path(options.out) / kResultFile;
-  if (!fs::exists(result)) return false;
-  if (!options.overwrite && read_json(result).value("fingerprint", "") == fingerprint &&
-      fs::exists(fs::path(options.out) / "model"))
-    return true;
+  const fs::path out = options.out, result = out / kResultFile, model = out / "model";
+  if (fs::exists(out) && !fs::is_directory(out))
+    throw Error({.where = options.out, .found = "a file", .expected = "a folder", .advice = ""});
+  for (const std::string& input : {options.model, options.tokenizer, options.teacher})
+    if (!input.empty() && is_within(input, model))
+      throw Error({.where = options.out,
+                   .found = input + ", which this run reads, where it would write its model",
+                   .expected = "a folder of its own",
+                   .advice = "Choose another out."});
+  std::string found;  // that is not this run's
+  if (fs::exists(result)) {
+    const bool same = read_json(result).value("fingerprint", "") == fingerprint;
+    if (same && fs::exists(model) && !options.overwrite) return true;
+    if (!same || options.overwrite) found = "a finished run with other options, data or models";
+  } else if (const auto checkpoint = Checkpoint::newest(out)) {
+    if (checkpoint->state().value("fingerprint", "") != fingerprint)
+      found = fmt::format("a run stopped at step {}, with other options, data or models", checkpoint->step());
+  } else if (fs::exists(model)) {  // a run writes its result before its model
+    found = "a model that no run has written";
+  }
+  if (found.empty()) return false;
   if (!options.overwrite)
     throw Error({.where = options.out,
-                 .found = "a finished run with other options, data or models",
+                 .found = found,
                  .expected = "a new folder",
                  .advice = "Choose another out, or add --overwrite."});
-  remove_tree(options.out);
+  remove_run(out);
   return false;
 }
 
@@ -228,10 +264,10 @@ Json learn(const LearnOptions& given, bool distill) {
                metrics[1].second);
       return metrics[0].second;
     };
-  callbacks.open_sinks = [&](std::int64_t first_step) {
+  callbacks.open_sinks = [&](std::int64_t steps_done) {
     std::vector<std::unique_ptr<MetricsSink>> sinks;
-    sinks.push_back(open_metrics_jsonl(out / "metrics.jsonl", first_step));
-    sinks.push_back(open_tensorboard(out, first_step));
+    sinks.push_back(open_metrics_jsonl(out / "metrics.jsonl", steps_done + 1));
+    sinks.push_back(open_tensorboard(out, steps_done + 1));
     return sinks;
   };
 
@@ -242,19 +278,19 @@ Json learn(const LearnOptions& given, bool distill) {
     log_info("Stopped; a checkpoint was written. The same command goes on from here.");
     return nullptr;
   }
-  save_model(student, options);
-  Json result = {{"steps", report.steps},
-                 {"tokens", report.tokens},
-                 {"seconds", report.seconds},
-                 {"tokens_per_second", report.tokens_per_second},
-                 {"best_step", report.best_step},
-                 {"validation_nats_per_token", report.best_validation},
-                 {"skipped_steps", report.skipped_steps},
-                 {"shortened_for_slow_cpu", shortened},
-                 {"compute", options.compute.describe()},
-                 {"machine", machine().to_json()},
-                 {"fingerprint", fingerprint}};
+  const Json result = {{"steps", report.steps},
+                       {"tokens", report.tokens},
+                       {"seconds", report.seconds},
+                       {"tokens_per_second", report.tokens_per_second},
+                       {"best_step", report.best_step},
+                       {"validation_nats_per_token", report.best_validation},
+                       {"skipped_steps", report.skipped_steps},
+                       {"shortened_for_slow_cpu", shortened},
+                       {"compute", options.compute.describe()},
+                       {"machine", machine().to_json()},
+                       {"fingerprint", fingerprint}};
   write_json(out / kResultFile, result);
+  save_model(student, options);
   delete_checkpoints(out);
   log_info("{} steps, {:.0f} tokens per second; the model is in {}.", report.steps, report.tokens_per_second,
            (out / "model").string());

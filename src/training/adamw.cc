@@ -8,6 +8,8 @@
 #include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/_fused_adamw.h>
 
+#include "base/error.h"
+
 namespace retort {
 
 AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
@@ -92,12 +94,21 @@ std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {
 
 void AdamW::restore(const std::function<at::Tensor(const std::string& name)>& read) {
   const at::NoGradGuard no_grad;
+  const auto load = [&](const at::Tensor& into, const std::string& name) {
+    const at::Tensor stored = read(name);
+    if (stored.sizes() != into.sizes())  // copy_ would broadcast
+      throw Error({.where = "optimizer state: " + name,
+                   .found = c10::str("shape ", stored.sizes()),
+                   .expected = c10::str(into.sizes()),
+                   .advice = "It belongs to another model."});
+    into.copy_(stored);
+  };
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    master_[i].copy_(read("master." + parameters_[i].name));
-    exp_avg_[i].copy_(read("exp_avg." + parameters_[i].name));
-    exp_avg_sq_[i].copy_(read("exp_avg_sq." + parameters_[i].name));
+    load(master_[i], "master." + parameters_[i].name);
+    load(exp_avg_[i], "exp_avg." + parameters_[i].name);
+    load(exp_avg_sq_[i], "exp_avg_sq." + parameters_[i].name);
     gradient_[i].zero_();
-    steps_[i].copy_(read("step"));
+    load(steps_[i], "step");
   }
   publish();
 }

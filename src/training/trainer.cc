@@ -239,9 +239,9 @@ void Run::restore(const Checkpoint& checkpoint) {
 }  // namespace
 
 Trainer::Trainer(TrainerOptions options, std::filesystem::path run_folder, std::string fingerprint)
-    : options_(std::move(options)),
-      run_folder_(std::move(run_folder)),
-      fingerprint_(std::move(fingerprint)) {}
+    : options_(std::move(options)), run_folder_(std::move(run_folder)), fingerprint_(std::move(fingerprint)) {
+  check(options_);
+}
 
 TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource& source,
                          Objective& objective, const TrainerCallbacks& callbacks) {

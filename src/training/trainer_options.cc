@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -28,6 +30,33 @@ void TrainerOptions::visit(OptionList& list) {
   list.add("save_seconds", save_seconds, "seconds between checkpoints; 0 for none");
   list.add("log_every", log_every, "steps between records in metrics.jsonl and TensorBoard");
   list.add("seed", seed, "of initial weights, order and dropout");
+}
+
+void check(const TrainerOptions& options) {
+  const auto require = [](const char* name, double value, bool good, const char* expected) {
+    if (!good)
+      throw Error({.where = name, .found = fmt::format("{}", value), .expected = expected, .advice = ""});
+  };
+  const auto at_least = [&](const char* name, std::int64_t value, std::int64_t least) {
+    require(name, static_cast<double>(value), value >= least, least == 0 ? "0 or more" : "1 or more");
+  };
+  at_least("steps", options.steps, 0);
+  at_least("tokens", options.tokens, 0);
+  require("epochs", options.epochs, options.epochs >= 0, "0 or more");
+  at_least("batch_tokens", options.batch_tokens, 1);
+  at_least("accumulation", options.accumulation, 1);
+  at_least("log_every", options.log_every, 1);
+  at_least("validate_every", options.validate_every, 0);
+  require("save_seconds", options.save_seconds, options.save_seconds >= 0, "0 or more");
+  require("learning_rate", options.learning_rate, options.learning_rate >= 0, "0 or more");
+  require("min_learning_rate", options.min_learning_rate, options.min_learning_rate >= 0, "0 or more");
+  require("warmup", options.warmup, options.warmup >= 0, "0 or more");
+  for (const auto& [name, beta] : {std::pair{"beta1", options.beta1}, {"beta2", options.beta2}})
+    require(name, beta, beta >= 0 && beta < 1, "from 0 to below 1");
+  require("epsilon", options.epsilon, options.epsilon >= 0, "0 or more");
+  require("weight_decay", options.weight_decay, options.weight_decay >= 0, "0 or more");
+  require("clip", options.clip, options.clip >= 0, "0 (none) or more");
+  require("dropout", options.dropout, options.dropout >= 0 && options.dropout < 1, "from 0 to below 1");
 }
 
 std::int64_t resolve_steps(const TrainerOptions& options, std::int64_t tokens_per_epoch) {

@@ -1,6 +1,6 @@
 """Kills a training run at random moments (SIGKILL) and starts the same command again until it ends: the final weights must be
 those of a run that was never disturbed, bit for bit. Argument: the number of kills (default 3)."""
-import hashlib, os, pathlib, random, shutil, signal, subprocess, sys, tempfile, time
+import hashlib, json, os, pathlib, random, shutil, signal, subprocess, sys, tempfile, time
 
 root = pathlib.Path(__file__).resolve().parents[2]
 retort = pathlib.Path(os.environ.get("RETORT_BIN", root / "build/bin")) / "retort"
@@ -22,6 +22,12 @@ def command(out):
 
 def digest(out):
     return hashlib.sha256((out / "model/model.safetensors").read_bytes()).hexdigest()
+
+
+# Every record once, with the calm run's figures (but for the speed).
+def metrics(out):
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if "per_second" not in key} for record in records]
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -47,5 +53,6 @@ with tempfile.TemporaryDirectory() as folder:
             resumed += "Going on from" in log
             break
         assert digest(out) == digest(folder / "calm"), f"other weights after {kills} kills"
+        assert metrics(out) == metrics(folder / "calm"), f"other records after {kills} kills"
     print(f"{kills} kills, {resumed} runs went on from a checkpoint, same bits")
     assert resumed > 0

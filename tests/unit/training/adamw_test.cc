@@ -6,6 +6,8 @@
 #include <limits>
 #include <map>
 
+#include "base/error.h"
+
 namespace retort {
 namespace {
 
@@ -165,6 +167,15 @@ TEST(AdamW, GoesOnFromItsStateToTheSameBits) {
   second.restore([&](const std::string& name) { return state.at(name); });
   for (int step = 3; step < 6; ++step) train(first, all, step), train(second, others, step);
   for (std::size_t p = 0; p < all.size(); ++p) EXPECT_TRUE(at::equal(all[p].tensor, others[p].tensor));
+}
+
+TEST(AdamW, RefusesTheStateOfAnotherModel) {
+  const std::vector<Parameter> all = parameters(at::kFloat);
+  AdamW optimizer(all, kOptions);
+  std::map<std::string, at::Tensor> state;
+  for (const auto& [name, tensor] : optimizer.state()) state[name] = tensor;
+  state["exp_avg." + all[0].name] = at::ones({1});  // would broadcast
+  EXPECT_THROW(optimizer.restore([&](const std::string& name) { return state.at(name); }), Error);
 }
 
 }  // namespace

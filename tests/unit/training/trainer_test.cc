@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <csignal>
 
 #include "base/error.h"
@@ -176,6 +177,25 @@ TEST(Checkpoint, IsTheNewestWholeOneAndOneAtATime) {
   EXPECT_FALSE(Checkpoint::newest(folder.path()));
 }
 
+TEST(Trainer, NamesAnOptionOutOfItsRange) {
+  const auto expect_refused = [](const char* name, auto field, auto value) {
+    TrainerOptions with = options(3);
+    with.*field = value;
+    try {
+      Trainer(with, "", "a");
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.parts().where, name);
+    }
+  };
+  expect_refused("log_every", &TrainerOptions::log_every, 0);
+  expect_refused("accumulation", &TrainerOptions::accumulation, 0);
+  expect_refused("batch_tokens", &TrainerOptions::batch_tokens, -1);
+  expect_refused("dropout", &TrainerOptions::dropout, 1.0);
+  expect_refused("learning_rate", &TrainerOptions::learning_rate, std::nan(""));
+  expect_refused("beta2", &TrainerOptions::beta2, 1.0);
+}
+
 TEST(Checkpoint, RefusesTornTensors) {
   const TemporaryFolder folder;
   write_checkpoint(folder.path(), 1, {{"step", 1}}, {{"state", {{"x", at::arange(1000, at::kFloat)}}}});
@@ -183,6 +203,8 @@ TEST(Checkpoint, RefusesTornTensors) {
   const auto checkpoint = Checkpoint::newest(folder.path());
   ASSERT_TRUE(checkpoint);
   EXPECT_THROW(checkpoint->read("state"), Error);
+  std::filesystem::resize_file(folder / "checkpoints/step-1/state.json", 3);
+  EXPECT_THROW(Checkpoint::newest(folder.path()), Error);
 }
 
 }  // namespace
