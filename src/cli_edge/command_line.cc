@@ -84,6 +84,7 @@ void add_options(CLI::App& app, const OptionList& list, Json& given) {
         ->type_size(1)
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->allow_extra_args(is_list(option))  // else CLI11 takes the brackets of a YAML list for its own
         ->type_name(type_text(option))
         ->default_str(default_text(option));
   }
@@ -179,10 +180,17 @@ int parse_and_run(const Program& program, int argc, char** argv) {
   } catch (const CLI::Success& request) {  // --help, --version
     return app.exit(request);
   } catch (const CLI::ParseError& error) {
-    std::vector<std::string> names;
-    for (const CLI::App* verb : app.get_subcommands(nullptr)) names.push_back(verb->get_name());
-    if (argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end())
-      unknown_word(argv[1], names);
+    const CLI::App* group = &app;  // the innermost one named
+    for (int i = 1; i < argc && argv[i][0] != '-' && !group->get_subcommands(nullptr).empty(); ++i) {
+      const CLI::App* named = nullptr;
+      std::vector<std::string> names;
+      for (const CLI::App* verb : group->get_subcommands(nullptr)) {
+        names.push_back(verb->get_name());
+        if (names.back() == argv[i]) named = verb;
+      }
+      if (named == nullptr) unknown_word(argv[i], names);
+      group = named;
+    }
     throw Error({.where = "command line", .found = error.what(), .expected = "", .advice = "See --help."});
   }
   for (Entry& entry : entries)
