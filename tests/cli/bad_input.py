@@ -318,7 +318,7 @@ def misspelt():
     run("score", "--model", model, "--file", write("bad2.jsonl", "{}\n"), code=2, says="line 1")
     run("score", "--model", model, "--file", write("bad3.jsonl", '{"tokens": "x"}\n'), code=2, says="line 1")
     run("tokenize", "decode", "--tokenizer", teacher, "--file", write("ids.jsonl", "[99999999]\n"), code=2, says="99999999")
-    assert not (folder / "m").exists()
+    assert not (folder / "m/model").exists() and not (folder / "m/config.json").exists()
 
 
 @case
