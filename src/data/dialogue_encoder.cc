@@ -28,6 +28,14 @@ bool loses_thought(std::string_view content, std::string_view printed) {
   return content.find(kEndThink) != std::string_view::npos &&
          printed.find(kEndThink) == std::string_view::npos;
 }
+// The answer stands in what a template printed for it: all of it, or what follows its thought (templates lay
+// thoughts out anew).
+bool prints(std::string_view content, std::string_view printed) {
+  const std::size_t thought = content.rfind(kEndThink);
+  const std::string_view said =
+      trim(thought == std::string_view::npos ? content : content.substr(thought + kEndThink.size()));
+  return printed.find(said) != std::string_view::npos && !loses_thought(content, printed);
+}
 
 // A private-use character that no message contains.
 std::string unused_character(std::span<const Message> messages) {
@@ -159,7 +167,7 @@ bool DialogueEncoder::find_turn(const std::string& text, std::span<const Message
     end = prompt.size() + expected.size();
   }
   const std::string_view printed = std::string_view(text).substr(prompt.size(), end - prompt.size());
-  if (trim(printed).empty() || loses_thought(messages[turn].content, printed)) return false;
+  if (trim(printed).empty() || !prints(messages[turn].content, printed)) return false;
   found = {prompt.size(), prompt.size() + end_of_answer(printed)};
   return true;
 }
@@ -197,7 +205,7 @@ void DialogueEncoder::append_tokens(const Rendered& rendered, Range range, bool 
 std::string DialogueEncoder::answer_of(const std::string& prompt, const std::string& until,
                                        const Message& message) const {
   const std::string_view content = trim(message.content);
-  if (until.starts_with(prompt) && !loses_thought(content, std::string_view(until).substr(prompt.size())))
+  if (until.starts_with(prompt) && prints(content, std::string_view(until).substr(prompt.size())))
     return until.substr(prompt.size());
   // The longest end of the content that stands in the rendering shows where the rest begins.
   std::size_t found = std::string::npos, length = 0;
