@@ -301,9 +301,6 @@ def misspelt():
     train(folder / "m", "--steps", "many", code=2, says=("steps", "many"))
     train(folder / "m", "--schedule", "cosin", code=2, says=("schedule", "cosine"))
     train(folder / "m", "--terms", "[{name: forward_lk}]", code=2, says="forward_kl")
-    train(folder / "m", "--terms", "[{name: cross_entropy, wieght: 2}]", code=2, says="weight")
-    train(folder / "m", "--terms", "[{name: forward_kl}]", code=2, says="teacher")
-    train(folder / "terms", "--terms", "[{name: cross_entropy, weight: 0.5}, {name: cross_entropy, weight: 0.5}]")
     train(folder / "m", "--device", "cude", code=2, says="cuda")
     for option, value in [("log-every", 0), ("accumulation", 0), ("batch-tokens", -1), ("steps", -3), ("dropout", 1.5), ("threads", -1),
                           ("learning-rate", -1), ("beta2", 1), ("max-length", 1), ("limit", -1), ("save-seconds", -1), ("clip", -1)]:
