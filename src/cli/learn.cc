@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/progress.h"
+#include "objective/alignment/cka.h"
 #include "report/report.h"
 #include "training/checkpoint.h"
 #include "training/validation.h"
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kResultFile = "train.json";
+constexpr std::int64_t kSampleTargets = 1024;  // positions on which terms look at both models before training
 
 // The objective of a recipe: its own terms, or `alpha` of forward KL and the rest of cross entropy.
 Json objective_terms(const LearnOptions& options, bool distill) {
@@ -236,7 +238,16 @@ Json learn(const LearnOptions& given, bool distill) {
   for (const std::string& place : dataset.skipped.first) log_warning("skipped {}", place);
 
   options.trainer.steps = resolve_steps(options.trainer, dataset.train.total_tokens());
-  Objective objective = make_objective(objective_terms(options, distill), "terms");
+  Objective objective = make_objective(
+      objective_terms(options, distill), "terms",
+      {.student = &student.config(),
+       .teacher = teacher ? &teacher->config() : nullptr,
+       .student_model = &student,
+       .teacher_model = teacher.get(),
+       .sample = [&] { return sample_batches(dataset.train, options.trainer.batch_tokens, kSampleTargets); },
+       .tokenizer = tokenizer.get(),
+       .device = student.device(),
+       .seed = static_cast<std::uint64_t>(options.trainer.seed)});
   const auto source = prefetch(pack_examples(dataset.train, {.batch_tokens = options.trainer.batch_tokens,
                                                              .shuffle = true,
                                                              .epochs = 0,

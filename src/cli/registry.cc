@@ -38,8 +38,8 @@ const VerbRow kVerbs[] = {
      "quantize --model DIR --encoding q4_k_m --out model.gguf", make_quantize},
     {"export", "a model in another file form", "export --model DIR --format gguf --out model.gguf",
      make_export},
-    {"inspect", "what a model folder or weight file holds: tensors, parameters, FLOPs, bytes",
-     "inspect DIR --json -", make_inspect},
+    {"inspect", "what a model folder or weight file holds; with --cka, how alike two models' layers are",
+     "inspect DIR --json -", make_inspect_cka},
     {"report", "write a run's HTML page from its figures", "report runs/quickstart", make_report},
 };
 

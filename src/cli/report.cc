@@ -59,6 +59,7 @@ class Report : public Verb {
     list.add("margin", margin_,
              "[TEACHER, COPY]: also show each row's share of the teacher's BLEU margin over copying");
     list.add("curves", curves_, "[{name: …, metrics: PATH of metrics.jsonl}, …]");
+    list.add("heatmaps", heatmaps_, "files written by `retort inspect --cka --json`");
     list.add("stages", stages_, "stage records whose figures matter to the reader (training times)");
     list.add("samples", samples_, "sentences shown side by side");
   }
@@ -77,6 +78,7 @@ class Report : public Verb {
       for (const char* extension : {".json", ".jsonl"})
         paths.push_back(row.value("evaluation", "") + extension);
     for (const Json& curve : curves_) paths.push_back(curve.value("metrics", ""));
+    paths.insert(paths.end(), heatmaps_.begin(), heatmaps_.end());
     for (const Json& stage : stages_) paths.push_back(stage.get<std::string>());
     return paths;
   }
@@ -129,6 +131,7 @@ class Report : public Verb {
     report["table"] = make_table(rows);
     report["comparisons"] = make_comparisons(rows);
     report["curves"] = make_curves();
+    report["heatmaps"] = make_heatmaps();
     report["samples"] = make_samples(rows);
     report["notes"] = make_notes(rows);
     return report;
@@ -200,6 +203,20 @@ class Report : public Verb {
     return list;
   }
 
+  Json make_heatmaps() const {
+    Json maps = Json::array();
+    for (const std::string& path : heatmaps_) {
+      const Json found = read_json(path).value("heatmaps", Json());
+      if (!found.is_array())
+        throw Error({.where = "report: heatmaps",
+                     .found = path + ", which has none",
+                     .expected = "a file written by `retort inspect --cka --json`",
+                     .advice = ""});
+      maps.insert(maps.end(), found.begin(), found.end());
+    }
+    return maps;
+  }
+
   // One picture per kind of figure, with a line per run.
   Json make_curves() const {
     Json merged = Json::array();
@@ -259,6 +276,7 @@ class Report : public Verb {
   std::string run_, title_, language_ = "en";
   Json rows_, compare_ = Json::array(), margin_ = Json::array(), curves_ = Json::array(),
               stages_ = Json::array();
+  std::vector<std::string> heatmaps_;
   std::int64_t samples_ = 20;
 };
 

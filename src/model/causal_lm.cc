@@ -16,6 +16,7 @@ void Taps::merge(const Taps& other) {
   };
   join(hidden, other.hidden);
   join(attention, other.attention);
+  join(qkv, other.qkv);
 }
 
 CausalLM::CausalLM(ModelConfig config, at::Device device, at::ScalarType dtype, std::uint64_t seed)
@@ -75,11 +76,12 @@ ModelOutput CausalLM::forward(const DeviceBatch& batch, const Taps& taps,
       throw Error({.where = "hidden@" + std::to_string(layer),
                    .found = "no such layer",
                    .expected = "-1 … " + std::to_string(layers - 1)});
-  for (const int layer : taps.attention)
-    if (layer < 0 || layer >= layers)
-      throw Error({.where = "attention@" + std::to_string(layer),
-                   .found = "no such layer",
-                   .expected = "0 … " + std::to_string(layers - 1)});
+  for (const auto& [what, list] : {std::pair{"attention@", &taps.attention}, std::pair{"qkv@", &taps.qkv}})
+    for (const int layer : *list)
+      if (layer < 0 || layer >= layers)
+        throw Error({.where = what + std::to_string(layer),
+                     .found = "no such layer",
+                     .expected = "0 … " + std::to_string(layers - 1)});
   const auto wanted = [](const std::vector<int>& list, int layer) {
     return std::find(list.begin(), list.end(), layer) != list.end();
   };
@@ -95,7 +97,15 @@ ModelOutput CausalLM::forward(const DeviceBatch& batch, const Taps& taps,
   Stream stream{apply_dropout(impl_->embed_rows(batch.tokens, batch.positions), dropout), {}};
   for (int i = 0; i < layers; ++i) {
     at::Tensor sum;
-    if (wanted(taps.attention, i)) {
+    if (wanted(taps.qkv, i)) {
+      const PackedAttention fused(batch.packing(), {});
+      const OpenAttention open(batch.packing(), {});
+      const bool maps = wanted(taps.attention, i);
+      const KeepingAttention path(maps ? static_cast<const AttentionPath&>(open) : fused, turn);
+      stream = impl_->blocks[i](stream, path, dropout, sum);
+      output.qkv_taps[i] = path.take_rows();
+      if (maps) output.attention_taps[i] = open.take_maps();
+    } else if (wanted(taps.attention, i)) {
       const OpenAttention open(batch.packing(), turn);
       stream = impl_->blocks[i](stream, open, dropout, sum);
       output.attention_taps[i] = open.take_maps();

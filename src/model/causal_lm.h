@@ -20,13 +20,17 @@ namespace retort {
 struct Taps {
   std::vector<int> hidden;
   std::vector<int> attention;  // probabilities after the softmax, per sequence
+  std::vector<int> qkv =
+      {};  // queries, keys and values as attention reads them; attention itself stays fused
   void merge(const Taps& other);
+  bool empty() const { return hidden.empty() && attention.empty() && qkv.empty(); }
 };
 
 struct ModelOutput {
   at::Tensor hidden;                                      // [N, H] after the final norm
   std::map<int, at::Tensor> hidden_taps;                  // [N, H]
   std::map<int, std::vector<at::Tensor>> attention_taps;  // per sequence [heads, n, n]
+  std::map<int, at::Tensor> qkv_taps;  // [N, (q_heads + 2 kv_heads) · head_dim], q and k rotated
 };
 
 struct ForwardOptions {

@@ -11,8 +11,7 @@ namespace retort {
 bool Objective::needs_teacher() const {
   const auto logit = [](const auto& t) { return t.term->needs_teacher(); };
   const auto taps = teacher_taps();
-  return std::any_of(logit_terms_.begin(), logit_terms_.end(), logit) || !taps.hidden.empty() ||
-         !taps.attention.empty();
+  return std::any_of(logit_terms_.begin(), logit_terms_.end(), logit) || !taps.empty();
 }
 
 Taps Objective::student_taps() const {
@@ -62,19 +61,19 @@ ObjectiveResult Objective::compute(const StepView& view) {
     LinearLossOutput output = fused_linear_loss(input, logit_terms_);
     result.total.sum = output.total;
     for (std::size_t k = 0; k < logit_terms_.size(); ++k)
-      result.terms.push_back({logit_terms_[k].term->name(), output.term_sums[k]});
+      result.terms.push_back({logit_terms_[k].term->label(), output.term_sums[k]});
   }
   for (auto& [term, lambda] : terms_) {
     const LossSum loss = term->compute(view);
     if (std::abs(loss.weight - result.total.weight) > 1e-6 * std::abs(result.total.weight))
-      throw Error({.where = "loss term " + term->name(),
+      throw Error({.where = "loss term " + term->label(),
                    .found = "weight " + std::to_string(loss.weight),
                    .expected = std::to_string(result.total.weight) + ", the batch's",
                    .advice = ""},
                   ErrorKind::failure);
     const at::Tensor scaled = loss.sum * lambda;
     result.total.sum = result.total.sum.defined() ? result.total.sum + scaled : scaled;
-    result.terms.push_back({term->name(), loss.sum.detach()});
+    result.terms.push_back({term->label(), loss.sum.detach()});
   }
   return result;
 }

@@ -9,6 +9,7 @@
 #include "objective/objective.h"
 #include "objective/terms/cross_entropy.h"
 #include "objective/terms/forward_kl.h"
+#include "objective/terms/terms.h"
 
 namespace retort {
 
@@ -16,6 +17,20 @@ std::span<const TermRow> term_registry() {
   static const TermRow rows[] = {
       {"cross_entropy", "-log p_S(label); label_smoothing", make_cross_entropy},
       {"forward_kl", "τ² KL(teacher || student); temperature", make_forward_kl},
+      {"reverse_kl", "τ² KL(student || teacher); temperature", make_reverse_kl},
+      {"generalized_jsd", "τ² Jensen-Shannon divergence of share beta; temperature", make_generalized_jsd},
+      {"skewed_kl", "τ² KL to a mixture of both; skew, direction, temperature", make_skewed_kl},
+      {"logit_mse", "mean square of the logits' difference; centered", make_logit_mse},
+      {"hidden_mse", "mean square between hidden states; layers, projection, domain_terms", make_hidden_mse},
+      {"hidden_cosine", "1 - cosine of hidden states; layers, projection, domain_terms", make_hidden_cosine},
+      {"cka", "1 - linear CKA of hidden states, per sequence; layers", make_cka},
+      {"attention_kl", "KL(teacher || student) of attention maps; layers, heads, head_map",
+       make_attention_kl},
+      {"attention_mse", "square distance of attention maps; layers, heads, head_map", make_attention_mse},
+      {"value_relation", "KL of the relations between values (MiniLM); layers, relation_heads",
+       make_value_relation},
+      {"l2", "Σ θ², or its root", make_l2, false},
+      {"l2_start", "Σ (θ - θ at the start)²", make_l2_start, false},
   };
   return rows;
 }
@@ -44,7 +59,42 @@ double read_weight(const Json& item, const std::string& where) {
   return weight;
 }
 
+// Logs and parameters tell two terms of one name apart by label.
+std::string label_of(const Json& item, const std::string& name, const std::set<std::string>& taken,
+                     const std::string& where) {
+  std::string label = json_get_or<std::string>(item, "label", "", where);
+  if (label.empty()) {
+    label = name;
+    for (int number = 2; taken.count(label) != 0; ++number) label = name + "_" + std::to_string(number);
+  } else if (taken.count(label) != 0) {
+    throw Error({.where = where + ": label",
+                 .found = "'" + label + "' a second time",
+                 .expected = "another for each term",
+                 .advice = ""});
+  }
+  return label;
+}
+
+void require_teacher(const TermContext& context, const std::string& name, const std::string& where) {
+  if (context.student != nullptr && context.teacher == nullptr)
+    throw Error({.where = where + ": name",
+                 .found = "'" + name + "', which compares with a teacher, and no teacher",
+                 .expected = "terms that need none, such as cross_entropy",
+                 .advice = "`retort distill --teacher DIR` has one."});
+}
+
 }  // namespace
+
+void assign_term_options(OptionList& own, const Json& options, const std::string& where) {
+  OptionList list = own;
+  std::string name, label;
+  double weight = 1;
+  list.add("name", name, "");
+  list.add("label", label, "");
+  list.add("weight", weight, "");
+  list.assign(options, where);
+  list.check(where);
+}
 
 Objective make_objective(const Json& terms, const std::string& where, const TermContext& context) {
   if (!terms.is_array() || terms.empty())
@@ -56,26 +106,29 @@ Objective make_objective(const Json& terms, const std::string& where, const Term
              R"(For example [{"name": "forward_kl", "weight": 0.9}, {"name": "cross_entropy", "weight": 0.1}].)"});
   std::vector<Weighted<LogitTerm>> logit_terms;
   std::vector<Weighted<Term>> other_terms;
-  std::set<std::string> names;
+  std::set<std::string> labels;
   double sum = 0;
   for (std::size_t i = 0; i < terms.size(); ++i) {
+    const Json& item = terms[i];
     const std::string here = where + "[" + std::to_string(i) + "]";
-    const auto name = json_get<std::string>(terms[i], "name", here);
+    const auto name = json_get<std::string>(item, "name", here);
     const TermRow& row = find_row(name, here);
-    if (!names.insert(name).second)
-      throw Error({.where = here + ": name",
-                   .found = "'" + name + "' a second time",
-                   .expected = "each term once",
-                   .advice = ""});
-    const double weight = read_weight(terms[i], here);
+    TermContext own = context;
+    own.label = label_of(item, name, labels, here);
+    labels.insert(own.label);
+    const double weight = read_weight(item, here);
     sum += weight;
-    Json options = terms[i];
-    options.erase("name");
-    options.erase("weight");
-    if (const auto* make = std::get_if<MakeLogitTerm>(&row.make))
-      logit_terms.push_back({(*make)(options, here, context), weight});
-    else
-      other_terms.push_back({std::get<MakeTerm>(row.make)(options, here, context), weight});
+    if (const auto* make = std::get_if<MakeLogitTerm>(&row.make)) {
+      auto term = (*make)(item, here, own);
+      if (term->needs_teacher()) require_teacher(context, name, here);
+      term->set_label(own.label);
+      logit_terms.push_back({std::move(term), weight});
+    } else {
+      if (row.needs_teacher) require_teacher(context, name, here);
+      auto term = std::get<MakeTerm>(row.make)(item, here, own);
+      term->set_label(own.label);
+      other_terms.push_back({std::move(term), weight});
+    }
   }
   if (sum == 0)
     throw Error({.where = where + ": weight",

@@ -1,19 +1,28 @@
 // The list of loss terms, by the names that recipes use.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string_view>
 #include <variant>
 
+#include "base/options.h"
+#include "data/tokenizer.h"
 #include "objective/term.h"
 
 namespace retort {
 
 // What a term may know when it is made: projections between hidden states take their sizes and place from
-// here.
+// here, and what depends on how the models behave is found out on a sample. All of it is as the run began,
+// also when it goes on after a kill. Null or empty: not known.
 struct TermContext {
   const ModelConfig* student = nullptr;
   const ModelConfig* teacher = nullptr;
+  const CausalLM* student_model = nullptr;
+  const CausalLM* teacher_model = nullptr;
+  std::function<std::vector<Batch>()> sample = {};  // some training data
+  const Tokenizer* tokenizer = nullptr;
+  std::string label = {};  // of the term that is being made; parameters are named after it
   at::Device device = at::kCPU;
   std::uint64_t seed = 0;
   std::int64_t real_vocab = 0;  // tokens of the tokenizer; 0: unknown
@@ -23,10 +32,21 @@ using MakeLogitTerm = std::unique_ptr<LogitTerm> (*)(const Json& options, const 
                                                      const TermContext&);
 using MakeTerm = std::unique_ptr<Term> (*)(const Json& options, const std::string& where, const TermContext&);
 
+// Sets a term's own options. The keys of every term (name, label, weight) are known too, so that a misspelt
+// one is answered with the nearest of all. Throws Error.
+void assign_term_options(OptionList& own, const Json& options, const std::string& where);
+template <class Options>
+void read_term_options(Options& parsed, const Json& options, const std::string& where) {
+  OptionList list;
+  parsed.visit(list);
+  assign_term_options(list, options, where);
+}
+
 struct TermRow {
   std::string_view name;
   std::string_view help;
   std::variant<MakeLogitTerm, MakeTerm> make;
+  bool needs_teacher = true;  // of a Term; a LogitTerm says it itself
 };
 
 std::span<const TermRow> term_registry();

@@ -1,9 +1,32 @@
-// Loss terms. Conventions (all in nats, per target position i with label y_i and weight w_i; z logits, p^τ =
-// softmax(z / τ)):
-//   cross entropy  CE_i = -log p_S(y_i)
-//   forward KL     KL_i = Σ_v p_T^τ (log p_T^τ - log p_S^τ), times τ² (Hinton et al. 2015), so 0 when student
-//   = teacher total          L = Σ_i w_i Σ_k λ_k term_k,i / Σ_i w_i, kept as (sum, weight) until one division
-//   per optimizer step
+// Loss terms. L = Σ_i w_i Σ_k λ_k term_k,i / Σ_i w_i over target positions i with label y_i and weight w_i,
+// kept as (sum, weight) until one division per optimizer step. A term that compares with a teacher is 0 when
+// student = teacher.
+//
+// On logits z (in nats; p = softmax(z / τ), V tokens); all but the last are multiplied by τ² (Hinton et al.
+// 2015), so that gradients keep their size when τ changes:
+//   cross_entropy    -log p_S(y) at τ = 1
+//   forward_kl       KL(p_T || p_S) = Σ_v p_T (log p_T - log p_S): the teacher's entropy included
+//   reverse_kl       KL(p_S || p_T)
+//   generalized_jsd  β KL(p_T || m) + (1 - β) KL(p_S || m), m = β p_T + (1 - β) p_S; β = 0 is forward_kl, β =
+//   1
+//                    reverse_kl (Agarwal et al. 2024; TRL's β)
+//   skewed_kl        KL(p_T || α p_T + (1 - α) p_S), or reversed KL(p_S || α p_S + (1 - α) p_T) (Ko et al.
+//   2024) logit_mse        (1 / V) Σ_v (z_S - z_T)²; τ would cancel
+//
+// On layers; a mean over the pairs of layers of a map. Position i counts w_i at targets, or a sequence's Σ w
+// spread over all its positions; times domain_weight where it holds a domain term:
+//   hidden_mse       mean over channels of (P h_S - h_T)², P a learned projection or nothing; relative:
+//   divided by the
+//                    mean of h_T²
+//   hidden_cosine    1 - cos(P h_S, h_T)
+//   cka              1 - linear CKA of a sequence's positions, times the sequence's Σ w: packing changes
+//   nothing attention_kl     mean over the teacher's chosen heads of Σ_j a_T (log a_T - log a_S), row i of
+//   the maps a attention_mse    the same of Σ_j (a_S - a_T)² value_relation   attention_kl of the maps
+//   softmax(v vᵀ / √d) (MiniLM, Wang et al. 2020), causal as attention is
+//
+// On weights, times Σ_i w_i, so that the step's division leaves them as they are:
+//   l2               Σ θ² over what is trained, or its root
+//   l2_start         Σ (θ - θ_start)² (L2-SP, Li et al. 2018)
 #pragma once
 
 #include <torch/torch.h>
@@ -34,17 +57,33 @@ struct StepView {
   std::int64_t step = 0;
 };
 
+// What a term is called in logs: its name, or a label that tells it from another of that name.
+class Labelled {
+ public:
+  virtual std::string name() const = 0;  // the registry's
+  std::string label() const { return label_.empty() ? name() : label_; }
+  void set_label(std::string label) { label_ = std::move(label); }
+
+ protected:
+  ~Labelled() = default;
+
+ private:
+  std::string label_;
+};
+
 // A loss on hidden states, attention maps or weights.
-class Term {
+class Term : public Labelled {
  public:
   virtual ~Term() = default;
-  virtual std::string name() const = 0;
+  std::string name() const override = 0;
   virtual Taps student_taps() const { return {}; }
   virtual Taps teacher_taps() const { return {}; }
   virtual std::vector<Parameter> parameters() {
     return {};
   }  // trained with the student, dropped at export (projections)
   virtual LossSum compute(const StepView& view) = 0;  // differentiable
+  // An option that may change during a run, by name; null when there is none of that name.
+  virtual double* changeable(std::string_view) { return nullptr; }
 };
 
 // What every LogitTerm sees of some target positions. Rows are already shifted: row c predicts labels[c]. On
@@ -67,15 +106,17 @@ struct LogitChunk {
 };
 
 // A loss on logits. All of an objective's logit terms share one pass of the fused head.
-class LogitTerm {
+class LogitTerm : public Labelled {
  public:
   virtual ~LogitTerm() = default;
-  virtual std::string name() const = 0;
+  std::string name() const override = 0;
   virtual bool needs_teacher() const = 0;
   // Once per micro-batch, before its chunks: the place to fetch what replaces or joins the teacher (recorded
   // traces by view.batch.host->example_ids, another teacher's hidden states); chunk() finds its rows by
   // LogitChunk::first.
   virtual void prepare(const StepView&) {}
+  // An option that may change during a run ("temperature"), by name; null when there is none of that name.
+  virtual double* changeable(std::string_view) { return nullptr; }
   // Adds λ · w_c · ∂term_c/∂z_S to gradient [C, V] (fp32; undefined when no gradient is wanted) and returns
   // term_c without λ and without w_c (fp32 [C]). Called from several threads at once, for different rows.
   virtual at::Tensor chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const = 0;

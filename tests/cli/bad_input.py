@@ -56,6 +56,11 @@ def train(out, *more, data=None, **options):
                "--steps", "2", "--batch-tokens", "128", "--threads", "1", "--precision", "fp32", "--out", out, *more, **options)
 
 
+def distill(out, *more, **options):
+    return run("distill", "--teacher", model, "--student", model, "--data", pairs(), "--validation-share", "0", "--steps", "2",
+               "--batch-tokens", "128", "--threads", "1", "--precision", "fp32", "--out", out, *more, **options)
+
+
 def copy_of(model, name):
     shutil.copytree(model, folder / name)
     return folder / name
@@ -301,6 +306,17 @@ def misspelt():
     train(folder / "m", "--steps", "many", code=2, says=("steps", "many"))
     train(folder / "m", "--schedule", "cosin", code=2, says=("schedule", "cosine"))
     train(folder / "m", "--terms", "[{name: forward_lk}]", code=2, says="forward_kl")
+    train(folder / "m", "--terms", "[{name: cross_entropy, wieght: 2}]", code=2, says="weight")
+    train(folder / "m", "--terms", "[{name: forward_kl}]", code=2, says="teacher")
+    train(folder / "m", "--terms", "[{name: hidden_mse}]", code=2, says="teacher")
+    train(folder / "m", "--terms", "[{name: cross_entropy, label: a}, {name: l2, label: a}]", code=2, says="label")
+    train(folder / "m", "--terms", "[{name: cross_entropy, weight: 0}]", code=2, says=("weight", "sum to 0"))
+    train(folder / "terms", "--terms", "[{name: cross_entropy, weight: 0.5}, {name: cross_entropy, weight: 0.5}]")
+    for term in ["{name: hidden_mse, layers: [[0, 2]]}", "{name: hidden_mse, layers: 1-3}", "{name: attention_kl, layers: {last: 3}}",
+                 "{name: cka, layers: {lst: 1}}"]:
+        distill(folder / "m", "--terms", f"[{term}]", code=2, says="terms[0]: layers")
+    distill(folder / "m", "--terms", "[{name: reverse_kl, temperature: -1}]", code=2, says="terms[0]: temperature")
+    distill(folder / "m", "--terms", "[{name: attention_kl, heads: 2}]", code=2, says="terms[0]: heads")
     train(folder / "m", "--device", "cude", code=2, says="cuda")
     for option, value in [("log-every", 0), ("accumulation", 0), ("batch-tokens", -1), ("steps", -3), ("dropout", 1.5), ("threads", -1),
                           ("learning-rate", -1), ("beta2", 1), ("max-length", 1), ("limit", -1), ("save-seconds", -1), ("clip", -1)]:
@@ -316,6 +332,30 @@ def misspelt():
     run("score", "--model", model, "--file", write("bad3.jsonl", '{"tokens": "x"}\n'), code=2, says="line 1")
     run("tokenize", "decode", "--tokenizer", teacher, "--file", write("ids.jsonl", "[99999999]\n"), code=2, says="99999999")
     assert not (folder / "m/model").exists() and not (folder / "m/config.json").exists()
+
+
+@case
+def every_term_trains():
+    """Three steps with all terms at once, between models of other widths; projections stay at home."""
+    wide = config.replace("hidden_size: 32", "hidden_size: 48")
+    student = folder / "wide/model"
+    run("train", "--config", wide, "--tokenizer", teacher, "--data", pairs(), "--validation-share", "0", "--steps", "2", "--batch-tokens",
+        "128", "--threads", "1", "--precision", "fp32", "--out", folder / "wide", code=0)
+    terms = """[{name: forward_kl, weight: 0.2, temperature: 2}, {name: reverse_kl, weight: 0.2}, {name: generalized_jsd, weight: 0.2},
+        {name: skewed_kl, weight: 0.2}, {name: logit_mse, weight: 0.01}, {name: cross_entropy, weight: 0.2, label_smoothing: 0.1},
+        {name: hidden_mse, weight: 0.1, layers: uniform, embeddings: true, domain_terms: [学, 朋]}, {name: hidden_cosine, weight: 0.1,
+        positions: all}, {name: cka, weight: 0.1}, {name: attention_kl, heads: 0.6, head_map: project, weight: 0.1},
+        {name: attention_mse, layers: [[0, 1]], weight: 0.1}, {name: value_relation, weight: 0.1}, {name: l2, weight: 0.001},
+        {name: l2_start, weight: 0.001}]"""
+    run("distill", "--teacher", model, "--student", student, "--data", pairs(), "--validation-share", "0", "--steps", "3",
+        "--batch-tokens", "128", "--threads", "1", "--precision", "fp32", "--out", folder / "terms_all", "--terms", terms, "--log-every", "1",
+        code=0)
+    records = [json.loads(x) for x in (folder / "terms_all/metrics.jsonl").read_text().splitlines()]
+    for name in ["forward_kl", "hidden_mse", "hidden_cosine", "cka", "attention_kl", "attention_mse", "value_relation", "l2"]:
+        assert records[-1][f"train/{name}"] > 0, records[-1]
+    before, after = contents(student)[pathlib.Path("model.safetensors")], contents(folder / "terms_all/model")[pathlib.Path("model.safetensors")]
+    names = lambda b: sorted(json.loads(b[8:8 + struct.unpack("<Q", b[:8])[0]]))
+    assert names(before) == names(after)
 
 
 @case

@@ -177,6 +177,11 @@ at::Tensor OpenAttention::attend(const at::Tensor& qkv, const AttentionLayer& la
   return at::cat(outputs);
 }
 
+at::Tensor KeepingAttention::attend(const at::Tensor& qkv, const AttentionLayer& layer) const {
+  rows_ = rotation_.on() ? rotate(qkv, layer.heads, rotation_) : qkv;
+  return inner_.attend(rows_, layer);
+}
+
 at::Tensor Attention::operator()(const at::Tensor& x, const AttentionPath& path) const {
   at::Tensor rows = qkv(x);
   if (q_norm.weight.defined()) rows = head_norm(rows, layer.heads, q_norm, k_norm);

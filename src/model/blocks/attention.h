@@ -65,6 +65,20 @@ class OpenAttention : public AttentionPath {
   mutable std::vector<at::Tensor> maps_;
 };
 
+// Rotates, keeps the rows, and leaves the rest to `inner`, which must not rotate.
+class KeepingAttention : public AttentionPath {
+ public:
+  KeepingAttention(const AttentionPath& inner, Rotation rotation)
+      : inner_(inner), rotation_(std::move(rotation)) {}
+  at::Tensor attend(const at::Tensor& qkv, const AttentionLayer& layer) const override;
+  at::Tensor take_rows() const { return std::move(rows_); }  // [n, (q_heads + 2 kv_heads) · head_dim]
+
+ private:
+  const AttentionPath& inner_;
+  Rotation rotation_;
+  mutable at::Tensor rows_;
+};
+
 struct Attention {
   Linear qkv, output;
   Norm q_norm, k_norm;  // undefined weights: none

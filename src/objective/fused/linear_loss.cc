@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "objective/fused/head_gemm.h"
+#include "objective/fused/known_gradients.h"
 
 namespace retort {
 namespace {
@@ -116,36 +117,6 @@ void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
   }
 }
 
-struct Gradients {
-  at::Tensor hidden, head;  // either may be undefined
-};
-
-// A function whose gradients are already there: backward hands them out, once.
-struct KnownGradients : torch::autograd::Function<KnownGradients> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
-                            const at::Tensor& head, const at::Tensor& total, Gradients gradients) {
-    context->saved_data["hidden"] = std::move(gradients.hidden);
-    context->saved_data["head"] = std::move(gradients.head);
-    return total.clone();
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list outer) {
-    if (context->saved_data.empty()) fail("a second backward pass", "one: the gradients were handed out");
-    // Unscaled in the common case. On CUDA looking at the factor would wait for the device, and the product
-    // is cheap.
-    const at::Tensor& factor = outer[0];
-    const bool scale = factor.is_cuda() || factor.item<float>() != 1;
-    const auto take = [&](const char* key) {
-      at::Tensor gradient = std::move(context->saved_data[key]).toTensor();
-      return scale && gradient.defined() ? gradient.mul_(factor) : gradient;
-    };
-    at::Tensor hidden = take("hidden"), head = take("head");
-    context->saved_data.clear();
-    return {std::move(hidden), std::move(head), {}, {}};
-  }
-};
-
 void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
   if (in.student_hidden.dim() != 2 || in.student_head.dim() != 2 ||
       in.student_hidden.size(1) != in.student_head.size(1) ||
@@ -217,9 +188,8 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
   output.total = total.to(at::kFloat);
   output.values = pass.values;
   if (hidden_wanted || head_wanted)
-    output.total =
-        KnownGradients::apply(input.student_hidden, input.student_head, output.total,
-                              Gradients{std::move(pass.hidden_gradient), std::move(pass.head_gradient)});
+    output.total = with_known_gradients(output.total, {input.student_hidden, input.student_head},
+                                        {std::move(pass.hidden_gradient), std::move(pass.head_gradient)});
   return output;
 }
 

@@ -10,7 +10,7 @@ extern const RowKernels kRowKernelsAvx2;
 
 namespace {
 
-const RowKernels kPortable = {"portable", log_sum_exp, add_softmax, forward_kl};
+const RowKernels kPortable = {"portable", log_sum_exp, add_softmax, forward_kl, reverse_kl, mixture};
 
 }  // namespace
 

@@ -2,5 +2,5 @@
 
 namespace retort {
 extern const RowKernels kRowKernelsAvx2;
-const RowKernels kRowKernelsAvx2 = {"avx2", log_sum_exp, add_softmax, forward_kl};
+const RowKernels kRowKernelsAvx2 = {"avx2", log_sum_exp, add_softmax, forward_kl, reverse_kl, mixture};
 }  // namespace retort

@@ -39,7 +39,7 @@ std::unique_ptr<LogitTerm> make_cross_entropy(const Json& options, const std::st
   CrossEntropyOptions parsed;
   OptionList list;
   parsed.visit(list);
-  list.assign(options, where);
+  assign_term_options(list, options, where);
   if (!(parsed.label_smoothing >= 0 && parsed.label_smoothing < 1))
     throw Error({.where = where + ": label_smoothing",
                  .found = options.at("label_smoothing").dump(),

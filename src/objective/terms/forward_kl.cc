@@ -45,7 +45,7 @@ std::unique_ptr<LogitTerm> make_forward_kl(const Json& options, const std::strin
   ForwardKlOptions parsed;
   OptionList list;
   parsed.visit(list);
-  list.assign(options, where);
+  assign_term_options(list, options, where);
   if (!(parsed.temperature > 0 && std::isfinite(parsed.temperature)))
     throw Error({.where = where + ": temperature",
                  .found = options.at("temperature").dump(),

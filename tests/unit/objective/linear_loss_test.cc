@@ -3,29 +3,17 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "objective/terms/cross_entropy.h"
-#include "objective/terms/forward_kl.h"
+#include "objective/fused/divergence.h"
 #include "unit/objective/reference.h"
 
 namespace retort {
 namespace {
 
 using reference::Case;
+using reference::make_terms;
 using reference::random_input;
 using reference::relative_error;
 using reference::Shape;
-
-std::vector<Weighted<LogitTerm>> make_terms(const std::vector<Case>& cases) {
-  std::vector<Weighted<LogitTerm>> terms;
-  for (const Case& c : cases) {
-    std::unique_ptr<LogitTerm> term;
-    if (c.term == "cross_entropy")
-      term = std::make_unique<CrossEntropy>(CrossEntropyOptions{c.label_smoothing});
-    if (c.term == "forward_kl") term = std::make_unique<ForwardKl>(ForwardKlOptions{c.temperature});
-    terms.push_back({std::move(term), c.lambda});
-  }
-  return terms;
-}
 
 const std::vector<std::vector<Case>> kMixtures = {
     {{"cross_entropy"}},
@@ -34,6 +22,16 @@ const std::vector<std::vector<Case>> kMixtures = {
     {{"forward_kl", 0.5, 2.5}},
     {{"forward_kl", 0.9}, {"cross_entropy", 0.1}},
     {{"cross_entropy", 0.3}, {"forward_kl", 0.7, 4}},
+    {{"reverse_kl", 0.8, 2}},
+    {{"generalized_jsd", 1, 1.5, 0, {{"beta", 0.3}}}},
+    {{"generalized_jsd", 1, 2, 0, {{"beta", 0}}}},
+    {{"generalized_jsd", 1, 1, 0, {{"beta", 1}}}},
+    {{"skewed_kl", 0.7, 1, 0, {{"skew", 0.2}}}},
+    {{"skewed_kl", 1, 3, 0, {{"direction", "reverse"}}}},
+    {{"skewed_kl", 1, 2, 0, {{"skew", 0}}}},
+    {{"logit_mse"}},
+    {{"logit_mse", 2, 1, 0, {{"centered", true}}}},
+    {{"forward_kl", 0.3, 4}, {"reverse_kl", 0.3}, {"generalized_jsd", 0.2, 2}, {"cross_entropy", 0.2}},
 };
 
 TEST(FusedLinearLoss, ValuesAndGradientsEqualTheDenseFormula) {
@@ -55,6 +53,7 @@ TEST(FusedLinearLoss, ValuesAndGradientsEqualTheDenseFormula) {
 
 TEST(FusedLinearLoss, TheChunkDoesNotChangeTheTotal) {
   for (const auto& cases : kMixtures) {
+    SCOPED_TRACE(cases.front().term + cases.front().options().dump());
     auto terms = make_terms(cases);
     const auto run = [&](std::int64_t chunk_rows) {
       LinearLossInput in = random_input(
@@ -90,15 +89,52 @@ TEST(FusedLinearLoss, PaddingColumnsGetNoProbabilityAndNoGradient) {
 }
 
 TEST(FusedLinearLoss, StudentEqualToTeacherGivesZero) {
-  LinearLossInput in = random_input({});
-  in.teacher_hidden = in.student_hidden.detach();
-  in.teacher_head = in.student_head.detach();
-  auto terms = make_terms({{"forward_kl", 1, 2}});
-  const LinearLossOutput got = fused_linear_loss(in, terms, 8);
-  got.total.backward();
-  EXPECT_EQ(got.total.item<float>(), 0);
-  EXPECT_EQ(in.student_hidden.grad().abs().max().item<float>(), 0);
-  EXPECT_EQ(in.student_head.grad().abs().max().item<float>(), 0);
+  for (const auto& cases : kMixtures) {
+    if (cases.front().term == "cross_entropy" || cases.size() > 1) continue;
+    SCOPED_TRACE(cases.front().term + cases.front().options().dump());
+    LinearLossInput in = random_input({});
+    in.teacher_hidden = in.student_hidden.detach();
+    in.teacher_head = in.student_head.detach();
+    auto terms = make_terms(cases);
+    const LinearLossOutput got = fused_linear_loss(in, terms, 8);
+    got.total.backward();
+    EXPECT_EQ(got.total.item<float>(), 0);
+    EXPECT_EQ(in.student_hidden.grad().abs().max().item<float>(), 0);
+    EXPECT_EQ(in.student_head.grad().abs().max().item<float>(), 0);
+  }
+}
+
+// What other devices run, here on the CPU.
+TEST(Divergence, TensorsGiveWhatKernelsGive) {
+  torch::manual_seed(3);
+  const at::Tensor student = at::randn({5, 700}, at::kDouble) * 4,
+                   teacher = at::randn({5, 700}, at::kDouble) * 4;
+  const at::Tensor weights = at::rand({5}, at::kDouble);
+  for (const Divergence& d : {Divergence{0, 0.7, 0}, Divergence{1, 0, 1.5}, Divergence{0.3, 0.3, 0.7},
+                              Divergence{0.1, 1, 0}, Divergence{0.9, 0, 1}}) {
+    SCOPED_TRACE(testing::Message() << d.mixture << " " << d.teacher_share << " " << d.student_share);
+    const at::Tensor z = student.clone().requires_grad_();
+    const at::Tensor log_s = z.log_softmax(1), log_t = teacher.log_softmax(1);
+    const at::Tensor log_m = (d.mixture * log_t.exp() + (1 - d.mixture) * log_s.exp()).log();
+    at::Tensor exact = at::zeros({5}, at::kDouble);
+    if (d.teacher_share > 0) exact = exact + d.teacher_share * reference::kl(log_t, log_m);
+    if (d.student_share > 0) exact = exact + d.student_share * reference::kl(log_s, log_m);
+    exact.backward(weights);
+    const at::Tensor gradient = at::zeros({5, 700}), f_s = log_s.detach().to(at::kFloat);
+    const at::Tensor value = divergence_rows(d, f_s, log_t.to(at::kFloat), weights.to(at::kFloat), gradient);
+    EXPECT_LT(relative_error(value, exact.detach()), 2e-6);
+    EXPECT_LT(relative_error(gradient, z.grad()), 3e-6);
+    gradient.zero_();
+    EXPECT_EQ(divergence_rows(d, f_s, f_s, weights.to(at::kFloat), gradient).abs().max().item<float>(), 0);
+    EXPECT_EQ(gradient.abs().max().item<float>(), 0);
+
+    LogitChunk chunk;
+    chunk.student = student.to(at::kFloat);
+    chunk.teacher = teacher.to(at::kFloat);
+    chunk.weights = weights.to(at::kFloat);
+    EXPECT_LT(relative_error(divergence_chunk(d, 1, chunk, 1, gradient), value), 3e-6);
+    EXPECT_LT(relative_error(gradient, z.grad()), 3e-6);
+  }
 }
 
 TEST(FusedLinearLoss, WithoutGradientsGivesTheSameValues) {

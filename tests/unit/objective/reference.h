@@ -7,13 +7,43 @@
 #include <cmath>
 
 #include "objective/fused/linear_loss.h"
+#include "objective/registry.h"
 
 namespace retort::reference {
 
 struct Case {
   std::string term;
   double lambda = 1, temperature = 1, label_smoothing = 0;
+  Json more = Json::object();  // options beside temperature and label_smoothing
+
+  Json options() const {
+    Json all = more;
+    if (temperature != 1) all["temperature"] = temperature;
+    if (label_smoothing != 0) all["label_smoothing"] = label_smoothing;
+    return all;
+  }
 };
+
+inline std::vector<Weighted<LogitTerm>> make_terms(const std::vector<Case>& cases) {
+  std::vector<Weighted<LogitTerm>> terms;
+  for (const Case& c : cases)
+    for (const TermRow& row : term_registry())
+      if (row.name == c.term)
+        terms.push_back({std::get<MakeLogitTerm>(row.make)(c.options(), "test", {}), c.lambda});
+  return terms;
+}
+
+inline at::Tensor kl(const at::Tensor& log_p, const at::Tensor& log_q) {
+  return (log_p.exp() * (log_p - log_q)).sum(1);
+}
+
+// TRL's GKDTrainer.generalized_jsd_loss, from its definition.
+inline at::Tensor generalized_jsd(double beta, const at::Tensor& log_s, const at::Tensor& log_t) {
+  if (beta == 0) return kl(log_t, log_s);
+  if (beta == 1) return kl(log_s, log_t);
+  const at::Tensor log_m = at::logsumexp(at::stack({log_s + std::log(1 - beta), log_t + std::log(beta)}), 0);
+  return beta * kl(log_t, log_m) + (1 - beta) * kl(log_s, log_m);
+}
 
 // term_i for logits fp64 [T, V].
 inline at::Tensor term_values(const Case& c, const at::Tensor& student, const at::Tensor& teacher,
@@ -24,7 +54,21 @@ inline at::Tensor term_values(const Case& c, const at::Tensor& student, const at
     return -(1 - c.label_smoothing) * log_s.gather(1, labels.unsqueeze(1)).squeeze(1) -
            c.label_smoothing * log_s.mean(1);
   const at::Tensor log_t = (teacher / tau).log_softmax(1);
-  if (c.term == "forward_kl") return tau * tau * (log_t.exp() * (log_t - log_s)).sum(1);
+  if (c.term == "forward_kl") return tau * tau * kl(log_t, log_s);
+  if (c.term == "reverse_kl") return tau * tau * kl(log_s, log_t);
+  if (c.term == "generalized_jsd")
+    return tau * tau * generalized_jsd(c.more.value("beta", 0.5), log_s, log_t);
+  if (c.term == "skewed_kl") {
+    const double skew = c.more.value("skew", 0.1);
+    const bool reverse = c.more.value("direction", "forward") == "reverse";
+    const at::Tensor first = reverse ? log_s : log_t, second = reverse ? log_t : log_s;
+    return tau * tau * kl(first, (skew * first.exp() + (1 - skew) * second.exp()).log());
+  }
+  if (c.term == "logit_mse") {
+    at::Tensor difference = student - teacher;
+    if (c.more.value("centered", false)) difference = difference - difference.mean(1, true);
+    return difference.square().mean(1);
+  }
   throw std::runtime_error("no reference formula for loss term " + c.term + ": add it here");
 }
 

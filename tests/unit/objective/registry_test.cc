@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "objective/objective.h"
 #include "unit/objective/reference.h"
+#include "unit/objective/tiny_models.h"
 
 namespace retort {
 namespace {
@@ -62,7 +63,11 @@ TEST(TermRegistry, EveryLogitTermKeepsTheContract) {
     if (terms[0].term->needs_teacher()) {
       in.teacher_hidden = in.student_hidden.detach();
       in.teacher_head = in.student_head.detach();
-      EXPECT_EQ(fused_linear_loss(in, terms).total.item<float>(), 0);
+      in.student_hidden.mutable_grad().reset();
+      const at::Tensor total = fused_linear_loss(in, terms).total;
+      total.backward();
+      EXPECT_EQ(total.item<float>(), 0);
+      EXPECT_EQ(in.student_hidden.grad().abs().max().item<float>(), 0);
     }
   }
 }
@@ -102,6 +107,32 @@ TEST(MakeObjective, ReadsARecipesList) {
   EXPECT_EQ(objective.logit_terms()[1].lambda, 0.1);
 }
 
+TEST(MakeObjective, TellsTermsOfOneNameApart) {
+  Objective objective = make_objective(
+      parse_json(
+          R"([{"name": "forward_kl"}, {"name": "forward_kl", "temperature": 2}, {"name": "forward_kl", "label": "hot"}])",
+          "test"),
+      "loss");
+  std::vector<std::string> labels;
+  for (const auto& [term, lambda] : objective.logit_terms()) labels.push_back(term->label());
+  EXPECT_THAT(labels, testing::ElementsAre("forward_kl", "forward_kl_2", "hot"));
+}
+
+TEST(MakeObjective, NamesTheTeacherThatIsMissing) {
+  const ModelConfig student = tiny_config(32, 64);
+  for (const TermRow& row : term_registry()) {
+    SCOPED_TRACE(row.name);
+    if (row.name == "cross_entropy" || row.name == "l2" || row.name == "l2_start") continue;
+    try {
+      make_objective(Json::array({{{"name", row.name}}}), "loss", {.student = &student});
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), 2);
+      EXPECT_THAT(error.what(), testing::HasSubstr("teacher"));
+    }
+  }
+}
+
 TEST(MakeObjective, NamesTheKeyThatIsWrong) {
   using testing::AllOf;
   using testing::HasSubstr;
@@ -120,8 +151,18 @@ TEST(MakeObjective, NamesTheKeyThatIsWrong) {
               HasSubstr("loss[0]: label_smoothing"));
   EXPECT_THAT(error_of(R"([{"name": "cross_entropy", "weight": 0}])"),
               AllOf(HasSubstr("loss: weight"), HasSubstr("sum to 0")));
-  EXPECT_THAT(error_of(R"([{"name": "cross_entropy"}, {"name": "cross_entropy"}])"),
-              HasSubstr("loss[1]: name"));
+  EXPECT_THAT(error_of(R"([{"name": "cross_entropy", "label": "a"}, {"name": "forward_kl", "label": "a"}])"),
+              AllOf(HasSubstr("loss[1]: label"), HasSubstr("'a'")));
+  EXPECT_THAT(error_of(R"([{"name": "forward_kl", "wieght": 1}])"),
+              AllOf(HasSubstr("loss[0]"), HasSubstr("'weight'")));
+  EXPECT_THAT(error_of(R"([{"name": "cross_entropy", "lable": "x"}])"), HasSubstr("'label'"));
+  EXPECT_THAT(error_of(R"([{"name": "reverse_kl", "temperature": -1}])"), HasSubstr("loss[0]: temperature"));
+  EXPECT_THAT(error_of(R"([{"name": "generalized_jsd", "temperature": -1}])"),
+              HasSubstr("loss[0]: temperature"));
+  EXPECT_THAT(error_of(R"([{"name": "generalized_jsd", "beta": 1.1}])"), HasSubstr("loss[0]: beta"));
+  EXPECT_THAT(error_of(R"([{"name": "skewed_kl", "skew": 1}])"), HasSubstr("loss[0]: skew"));
+  EXPECT_THAT(error_of(R"([{"name": "skewed_kl", "direction": "forwards"}])"),
+              AllOf(HasSubstr("loss[0]: direction"), HasSubstr("'forward'")));
   EXPECT_THAT(error_of("[]"), HasSubstr("empty list"));
   EXPECT_THAT(error_of(R"({"name": "cross_entropy"})"), HasSubstr("list of loss terms"));
   EXPECT_THAT(error_of(R"(["cross_entropy"])"), HasSubstr("loss[0]: name"));

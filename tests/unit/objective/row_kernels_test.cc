@@ -58,6 +58,43 @@ TEST_P(RowKernelsTest, AgreesWithFp64ForEveryLengthAndSpread) {
           ASSERT_NEAR(softmax[i], 0.25 + 2 * std::exp(s[i] - lse_1), 2 * slack + 1e-6 + 2e-5 * (spread > 50))
               << i;
         }
+        for (const auto& [mixture, teacher_share, student_share] :
+             {std::tuple{1.0f, 0.0f, 1.0f}, {0.3f, 0.3f, 0.7f}, {0.1f, 1.0f, 0.0f}, {0.9f, 0.0f, 1.0f}}) {
+          SCOPED_TRACE(testing::Message() << "mixture " << mixture);
+          const bool reverse = mixture == 1;
+          std::vector<float> slope(size, 0.25f);
+          const MixtureRow mixed{row, mixture, teacher_share, student_share};
+          const auto run = [&](float* out) {
+            return reverse ? GetParam()->reverse_kl(row, 0.5f, out) : GetParam()->mixture(mixed, 0.5f, out);
+          };
+          const float value = run(slope.data());
+          EXPECT_EQ(run(nullptr), value);
+          std::vector<double> p(size), g(size);
+          double sum = 0, mean = 0;
+          for (std::size_t i = 0; i < size; ++i) {
+            const double log_s = s[i] * static_cast<double>(inverse) - lse_s,
+                         log_t = t[i] * static_cast<double>(inverse) - lse_t;
+            p[i] = std::exp(log_s);
+            const double w = mixture, larger = std::max(log_s, log_t);
+            const double log_m =
+                reverse
+                    ? log_t
+                    : larger + std::log(w * std::exp(log_t - larger) + (1 - w) * std::exp(log_s - larger));
+            sum += teacher_share * std::exp(log_t) * (log_t - log_m) + student_share * p[i] * (log_s - log_m);
+            g[i] = student_share * (log_s - log_m);
+            if (!reverse)
+              g[i] -= (1 - w) *
+                      (teacher_share * std::exp(log_t - log_m) + student_share * std::exp(log_s - log_m));
+            mean += p[i] * g[i];
+          }
+          const double large = std::max(1.0, std::abs(mean));
+          EXPECT_NEAR(
+              value, sum,
+              (4e-6 + 2.4e-7 * std::max(std::abs(lse_s), std::abs(lse_t))) * std::max(1.0, std::abs(sum)) +
+                  slack);
+          for (std::size_t i = 0; i < size; ++i)
+            ASSERT_NEAR(slope[i], 0.25 + 0.5 * p[i] * (g[i] - mean), large * (slack + 2e-6)) << i;
+        }
         // Rounding log Σ exp to fp32 scales all probabilities.
         EXPECT_NEAR(kl, exact, (3e-6 + 1.2e-7 * std::abs(lse_t)) * std::max(1.0, std::abs(exact)) + slack);
       }
@@ -68,6 +105,11 @@ TEST_P(RowKernelsTest, KlOfEqualRowsIsExactlyZero) {
   const float lse = GetParam()->log_sum_exp(z.data(), z.size(), 0.5f);
   std::vector<float> gradient(z.size(), 0);
   EXPECT_EQ(GetParam()->forward_kl({z.data(), z.data(), 5000, 0.5f, lse, lse}, 3, gradient.data()), 0);
+  EXPECT_EQ(GetParam()->reverse_kl({z.data(), z.data(), 5000, 0.5f, lse, lse}, 3, gradient.data()), 0);
+  for (const float w : {0.01f, 0.1f, 0.3f, 0.5f, 0.7f, 0.99f})
+    EXPECT_EQ(
+        GetParam()->mixture({{z.data(), z.data(), 5000, 0.5f, lse, lse}, w, 0.4f, 0.6f}, 3, gradient.data()),
+        0);
   for (const float value : gradient) ASSERT_EQ(value, 0);
 }
 

@@ -1,0 +1,182 @@
+#include "objective/alignment/attention_term.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "objective/alignment/layer_term.h"
+
+namespace retort {
+namespace {
+
+const LayerConfig& layer_of(const ModelConfig& config, int layer) {
+  return config.layers[static_cast<std::size_t>(layer)];
+}
+
+at::Tensor to_tensor(const std::vector<std::int64_t>& values, at::Device device) {
+  return at::tensor(values, at::kLong).to(device);
+}
+
+std::vector<std::int64_t> first_numbers(std::int64_t count) {
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
+  return numbers;
+}
+
+// Mean entropies of all heads of some of the teacher's layers, on the sample.
+std::map<int, std::vector<double>> measure_entropies(const TermContext& context,
+                                                     const std::vector<LayerPair>& pairs,
+                                                     const PositionWeights& weights,
+                                                     const std::string& where) {
+  if (context.teacher_model == nullptr || !context.sample)
+    throw Error({.where = where + ": heads",
+                 .found = "no teacher to choose heads of",
+                 .expected = "a model and a sample of data",
+                 .advice = ""},
+                ErrorKind::failure);
+  const at::NoGradGuard no_grad;
+  const CausalLM& teacher = *context.teacher_model;
+  Taps taps;
+  for (const LayerPair& pair : pairs) taps.qkv.push_back(pair.teacher);
+  std::map<int, at::Tensor> sums;
+  for (const Batch& batch : context.sample()) {
+    const DeviceBatch here = upload(batch, teacher.device());
+    const Positions positions = weights(here);
+    const ModelOutput output = teacher.forward(here, taps);
+    for (const LayerPair& pair : pairs) {
+      const std::int64_t heads = layer_of(teacher.config(), pair.teacher).num_attention_heads;
+      const MapSide side = attention_side(output.qkv_taps.at(pair.teacher), teacher.config(), pair.teacher,
+                                          to_tensor(first_numbers(heads), teacher.device()));
+      const at::Tensor entropies =
+          map_entropies(side, map_blocks(here, positions.of_row, map_elements(teacher.device(), heads)));
+      auto [place, is_new] = sums.emplace(pair.teacher, entropies);
+      if (!is_new) place->second = place->second + entropies;
+    }
+  }
+  std::map<int, std::vector<double>> result;
+  for (const auto& [layer, sum] : sums)
+    result[layer] = {sum.data_ptr<double>(), sum.data_ptr<double>() + sum.numel()};
+  return result;
+}
+
+// The share of heads with the lowest (or highest) entropies, in order.
+std::vector<std::int64_t> choose_heads(const std::vector<double>& entropies,
+                                       const AttentionTermOptions& options) {
+  std::vector<std::int64_t> order = first_numbers(static_cast<std::int64_t>(entropies.size()));
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    const double x = entropies[static_cast<std::size_t>(a)], y = entropies[static_cast<std::size_t>(b)];
+    return options.head_entropy == "lowest" ? x < y : x > y;
+  });
+  const double wanted = options.heads * static_cast<double>(order.size());
+  order.resize(static_cast<std::size_t>(std::max(1.0, std::round(wanted))));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+}  // namespace
+
+void AttentionTermOptions::visit(OptionList& list) {
+  list.add("layers", layers, "uniform; last: 3; 6-9 or [4, 7, 10] of the teacher; [[student, teacher], …]");
+  list.add("heads", heads, "share of the teacher's heads in each layer that count, chosen by entropy");
+  list.add("head_entropy", head_entropy, "which those are").choices = {"lowest", "highest"};
+  list.add("head_map", head_map,
+           "pair: each with the student's head at the same place; project: with a learned mean of the "
+           "student's heads")
+      .choices = {"pair", "project"};
+  positions.visit(list);
+}
+
+MapSide attention_side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads) {
+  const LayerConfig& own = layer_of(config, layer);
+  const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
+  const at::Tensor rows = qkv.view({qkv.size(0), q + 2 * kv, config.head_dim});
+  return {.queries = rows.narrow(1, 0, q),
+          .keys = rows.narrow(1, q, kv),
+          .query_heads = heads,
+          .key_heads = heads.floor_divide(q / kv),
+          .window = own.sliding_window};
+}
+
+AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& options, const std::string& where,
+                             const TermContext& context)
+    : kind_(kind), weights_(options.positions, where, context), label_of_parameters_(context.label) {
+  if (!(options.heads > 0 && options.heads <= 1))
+    throw Error({.where = where + ": heads",
+                 .found = Json(options.heads).dump(),
+                 .expected = "a share above 0, at most 1",
+                 .advice = ""});
+  const std::vector<LayerPair> layers =
+      read_layer_map(options.layers, layer_counts(context, where), /*lowest=*/0, where + ": layers");
+  std::map<int, std::vector<double>> entropies;
+  if (options.heads < 1) entropies = measure_entropies(context, layers, weights_, where);
+  for (const LayerPair& pair : layers) {
+    const std::int64_t of_student = layer_of(*context.student, pair.student).num_attention_heads,
+                       of_teacher = layer_of(*context.teacher, pair.teacher).num_attention_heads;
+    std::vector<std::int64_t> teacher_heads = first_numbers(of_teacher);
+    if (options.heads < 1) {
+      teacher_heads = choose_heads(entropies.at(pair.teacher), options);
+      log_info("{}: heads {} of the teacher's layer {} have the {} entropies", context.label,
+               Json(teacher_heads).dump(), pair.teacher, options.head_entropy);
+    }
+    std::vector<std::int64_t> student_heads;
+    at::Tensor mixing;
+    if (options.head_map == "project") {
+      student_heads = first_numbers(of_student);
+      mixing = at::zeros({static_cast<std::int64_t>(teacher_heads.size()), of_student});
+      // Begins near the pairing: the paired head has as much weight as all others together, or more.
+      for (std::size_t i = 0; i < teacher_heads.size(); ++i)
+        mixing[static_cast<std::int64_t>(i)][teacher_heads[i] * of_student / of_teacher] =
+            std::log(static_cast<double>(of_student));
+      mixing = mixing.to(context.device).requires_grad_();
+    } else {
+      for (const std::int64_t head : teacher_heads) student_heads.push_back(head * of_student / of_teacher);
+    }
+    most_heads_ = std::max({most_heads_, of_student, of_teacher});
+    pairs_.push_back(
+        {pair, to_tensor(student_heads, context.device), to_tensor(teacher_heads, context.device), mixing});
+  }
+}
+
+Taps AttentionTerm::student_taps() const {
+  Taps taps;
+  for (const Pair& pair : pairs_) taps.qkv.push_back(pair.layers.student);
+  return taps;
+}
+
+Taps AttentionTerm::teacher_taps() const {
+  Taps taps;
+  for (const Pair& pair : pairs_) taps.qkv.push_back(pair.layers.teacher);
+  return taps;
+}
+
+std::vector<Parameter> AttentionTerm::parameters() {
+  std::vector<Parameter> all;
+  for (std::size_t i = 0; i < pairs_.size(); ++i)
+    if (pairs_[i].mixing.defined())
+      all.push_back({fmt::format("{}.head_mixing.{}", label_of_parameters_, i), pairs_[i].mixing});
+  return all;
+}
+
+LossSum AttentionTerm::compute(const StepView& view) {
+  const Positions positions = weights_(view.batch);
+  const auto blocks =
+      map_blocks(view.batch, positions.of_row, map_elements(view.batch.tokens.device(), most_heads_));
+  at::Tensor sum;
+  for (const Pair& pair : pairs_) {
+    const auto [student, teacher] = pair.layers;
+    const at::Tensor one = map_distance(kind_,
+                                        attention_side(view.student_output.qkv_taps.at(student),
+                                                       view.student.config(), student, pair.student_heads),
+                                        attention_side(view.teacher_output->qkv_taps.at(teacher),
+                                                       view.teacher->config(), teacher, pair.teacher_heads),
+                                        pair.mixing, blocks);
+    sum = sum.defined() ? sum + one : one;
+  }
+  return {sum / static_cast<double>(pairs_.size()), view.batch.weight_sum};
+}
+
+}  // namespace retort
