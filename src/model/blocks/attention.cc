@@ -85,6 +85,26 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
   }
 };
 
+// A rotated copy, one buffer each way.
+struct RotateFunction : torch::autograd::Function<RotateFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const HeadLayout& heads,
+                            const Rotation& rotation) {
+    ctx->save_for_backward({rotation.cos, rotation.sin});
+    ctx->saved_data["heads"] = std::vector<std::int64_t>{heads.q_heads, heads.kv_heads, heads.head_dim};
+    const at::Tensor out = qkv.clone();
+    rotate_in_place(out, heads, rotation);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto heads = ctx->saved_data["heads"].toIntVector();
+    const at::Tensor grad = grads[0].clone(at::MemoryFormat::Contiguous);
+    rotate_in_place(grad, {heads[0], heads[1], heads[2]}, {saved[0], saved[1]}, /*inverse=*/true);
+    return {grad, at::Tensor(), at::Tensor()};
+  }
+};
+
 struct Heads {
   at::Tensor q, k, v;  // [heads, n, head_dim]; k and v repeated to q's heads
 };
@@ -178,7 +198,7 @@ at::Tensor OpenAttention::attend(const at::Tensor& qkv, const AttentionLayer& la
 }
 
 at::Tensor KeepingAttention::attend(const at::Tensor& qkv, const AttentionLayer& layer) const {
-  rows_ = rotation_.on() ? rotate(qkv, layer.heads, rotation_) : qkv;
+  rows_ = rotation_.on() ? RotateFunction::apply(qkv, layer.heads, rotation_) : qkv;
   return inner_.attend(rows_, layer);
 }
 

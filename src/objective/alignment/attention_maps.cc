@@ -57,9 +57,20 @@ struct BlockRows {
   at::Tensor queries, keys;
 };
 
+// The channels of all queries, or of all keys, of [N, W].
+at::Tensor query_part(const at::Tensor& rows, const MapSide& side) {
+  return rows.narrow(1, side.first_query, side.queries * side.head_dim);
+}
+at::Tensor key_part(const at::Tensor& rows, const MapSide& side) {
+  return rows.narrow(1, side.first_key, side.keys * side.head_dim);
+}
+
 BlockRows rows_of(const MapSide& side, const MapBlock& block) {
-  return {side.queries.index_select(0, block.query_rows.flatten()).to(at::kFloat),
-          side.keys.index_select(0, block.key_rows.flatten()).to(at::kFloat)};
+  const auto pick = [&](const at::Tensor& part, const at::Tensor& index) {
+    return part.index_select(0, index.flatten()).to(at::kFloat).view({index.numel(), -1, side.head_dim});
+  };
+  return {pick(query_part(side.rows, side), block.query_rows),
+          pick(key_part(side.rows, side), block.key_rows)};
 }
 
 // Log-probabilities [S, P, R, L], -inf where unseen.
@@ -70,7 +81,7 @@ at::Tensor log_maps(const BlockRows& rows, const MapSide& side, const MapBlock& 
   };
   const at::Tensor q = split(rows.queries, side.query_heads).permute({0, 2, 1, 3}),
                    k = split(rows.keys, side.key_heads).permute({0, 2, 3, 1});
-  const double scale = 1 / std::sqrt(static_cast<double>(side.queries.size(2)));
+  const double scale = 1 / std::sqrt(static_cast<double>(side.head_dim));
   return (at::matmul(q, k) * scale)
       .masked_fill(mask, -std::numeric_limits<float>::infinity())
       .log_softmax(-1);
@@ -143,13 +154,12 @@ std::vector<MapBlock> map_blocks(const DeviceBatch& batch, const std::vector<flo
 at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide& teacher,
                         const at::Tensor& mixing, const std::vector<MapBlock>& blocks) {
   const bool recording = at::GradMode::is_enabled() &&
-                         (student.queries.requires_grad() || (mixing.defined() && mixing.requires_grad()));
+                         (student.rows.requires_grad() || (mixing.defined() && mixing.requires_grad()));
   const at::NoGradGuard no_grad;
-  const at::TensorOptions fp32 = student.queries.options().dtype(at::kFloat);
-  at::Tensor total = at::zeros({}, fp32.dtype(at::kDouble)), query_gradient, key_gradient, mixing_gradient;
+  const at::TensorOptions fp32 = student.rows.options().dtype(at::kFloat);
+  at::Tensor total = at::zeros({}, fp32.dtype(at::kDouble)), gradient, mixing_gradient;
   if (recording) {
-    query_gradient = at::zeros(student.queries.sizes(), fp32);
-    key_gradient = at::zeros(student.keys.sizes(), fp32);
+    gradient = at::zeros(student.rows.sizes(), fp32);
     if (mixing.defined()) mixing_gradient = at::zeros_like(mixing);
   }
   for (const MapBlock& block : blocks) {
@@ -157,10 +167,10 @@ at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide&
     const at::Tensor log_teacher =
         log_maps(rows_of(teacher, block), teacher, block,
                  teacher.window == student.window ? mask : unseen(block, teacher.window));
-    const at::AutoGradMode enable(recording);
-    BlockRows rows = rows_of(student, block);
     const auto leaf = [&](const at::Tensor& x) { return x.detach().requires_grad_(recording); };
+    BlockRows rows = rows_of(student, block);
     rows = {leaf(rows.queries), leaf(rows.keys)};
+    const at::AutoGradMode enable(recording);
     const at::Tensor mix = mixing.defined() ? leaf(mixing) : mixing;
     // Where the teacher looks and the student cannot, no gradient could tell it to.
     const at::Tensor hidden =
@@ -173,15 +183,14 @@ at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide&
     if (mix.defined()) leaves.push_back(mix);
     const auto gradients = torch::autograd::grad({sum}, leaves);
     const at::NoGradGuard outside;
-    query_gradient.index_add_(0, block.query_rows.flatten(), gradients[0]);
-    key_gradient.index_add_(0, block.key_rows.flatten(), gradients[1]);
+    query_part(gradient, student).index_add_(0, block.query_rows.flatten(), gradients[0].flatten(1));
+    key_part(gradient, student).index_add_(0, block.key_rows.flatten(), gradients[1].flatten(1));
     if (mix.defined()) mixing_gradient += gradients[2];
   }
   total = total.to(at::kFloat);
   if (!recording) return total;
   const at::AutoGradMode enable(true);
-  std::vector<at::Tensor> inputs = {student.queries, student.keys},
-                          gradients = {query_gradient, key_gradient};
+  std::vector<at::Tensor> inputs = {student.rows}, gradients = {gradient.to(student.rows.scalar_type())};
   if (mixing.defined()) {
     inputs.push_back(mixing);
     gradients.push_back(mixing_gradient);

@@ -26,7 +26,10 @@ std::int64_t map_elements(at::Device device, std::int64_t heads);
 
 // Maps of P heads: softmax(q kᵀ / √d), causal, within `window` (0: all).
 struct MapSide {
-  at::Tensor queries, keys;           // [N, A, d], [N, K, d], parts of the graph
+  at::Tensor rows;                            // [N, W], part of the graph: Taps::qkv
+  std::int64_t head_dim = 0;                  // d
+  std::int64_t first_query = 0, queries = 0;  // channel where the first head's queries begin, number of heads
+  std::int64_t first_key = 0, keys = 0;
   at::Tensor query_heads, key_heads;  // int64 [P]
   std::int64_t window = 0;
 };
@@ -34,7 +37,7 @@ struct MapSide {
 enum class MapDistance { kl, square };
 
 // Σ over blocks of weight · mean over heads of the distance between a row of the teacher's map and of the
-// student's; 0-dim fp32, differentiable in the student's queries and keys and in `mixing`. mixing fp32 [P_T,
+// student's; 0-dim fp32, differentiable in the student's rows and in `mixing`. mixing fp32 [P_T,
 // P_S] or undefined: the teacher's head h is compared with Σ_s softmax(mixing_h)_s of the student's maps;
 // without it, with the student's head number h.
 at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide& teacher,

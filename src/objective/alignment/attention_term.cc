@@ -93,9 +93,12 @@ void AttentionTermOptions::visit(OptionList& list) {
 MapSide attention_side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads) {
   const LayerConfig& own = layer_of(config, layer);
   const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
-  const at::Tensor rows = qkv.view({qkv.size(0), q + 2 * kv, config.head_dim});
-  return {.queries = rows.narrow(1, 0, q),
-          .keys = rows.narrow(1, q, kv),
+  return {.rows = qkv,
+          .head_dim = config.head_dim,
+          .first_query = 0,
+          .queries = q,
+          .first_key = q * config.head_dim,
+          .keys = kv,
           .query_heads = heads,
           .key_heads = heads.floor_divide(q / kv),
           .window = own.sliding_window};

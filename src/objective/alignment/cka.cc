@@ -87,7 +87,8 @@ std::vector<double> compare_pairs(const CausalLM& student, const CausalLM& teach
   const at::Tensor s = layer_grams(student, of_student, sample, positions),
                    t = layer_grams(teacher, of_teacher, sample, positions);
   std::vector<double> values;
-  for (std::int64_t i = 0; i < s.size(0); ++i) values.push_back(s[i].to(at::kDouble).dot(t[i].to(at::kDouble)).item<double>());
+  for (std::int64_t i = 0; i < s.size(0); ++i)
+    values.push_back(s[i].to(at::kDouble).dot(t[i].to(at::kDouble)).item<double>());
   return values;
 }
 

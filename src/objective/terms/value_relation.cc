@@ -84,9 +84,16 @@ class ValueRelation : public Term {
   // Values in the place of queries and of keys.
   static MapSide side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads) {
     const std::int64_t width = value_heads(config, layer) * config.head_dim;
-    const at::Tensor values =
-        qkv.narrow(1, qkv.size(1) - width, width).unflatten(1, {heads.size(0), width / heads.size(0)});
-    return {.queries = values, .keys = values, .query_heads = heads, .key_heads = heads, .window = 0};
+    const std::int64_t count = heads.size(0), first = qkv.size(1) - width;
+    return {.rows = qkv,
+            .head_dim = width / count,
+            .first_query = first,
+            .queries = count,
+            .first_key = first,
+            .keys = count,
+            .query_heads = heads,
+            .key_heads = heads,
+            .window = 0};
   }
 
   PositionWeights weights_;

@@ -104,6 +104,33 @@ TEST(FusedLinearLoss, StudentEqualToTeacherGivesZero) {
   }
 }
 
+// What TRL 1.16's generalized_jsd_loss gives, run in fp64 with reduction "sum" on these logits: the total and
+// Σ |∂/∂z|. TRL leaves out the factor τ².
+TEST(GeneralizedJsd, EqualsTrl) {
+  struct Row {
+    double beta, temperature, total, gradient;
+  };
+  const at::Tensor i = at::arange(3, at::kDouble).unsqueeze(1), v = at::arange(16, at::kDouble).unsqueeze(0);
+  LogitChunk chunk;
+  chunk.student = (3 * (1 + 7 * i + 0.9 * v).sin()).to(at::kFloat);
+  chunk.teacher = (3 * (2 + 5 * i + 1.3 * v).cos()).to(at::kFloat);
+  chunk.weights = at::ones({3});
+  for (const Row& row :
+       {Row{0, 1, 7.048292829257, 3.994162231946}, Row{0, 2, 2.608902924927, 1.436856988796},
+        Row{0.1, 1, 0.465211828161, 0.208719412391}, Row{0.1, 2, 0.216241540724, 0.110469042561},
+        Row{0.5, 1, 1.058710476740, 0.504867319110}, Row{0.5, 2, 0.543807022674, 0.264326958541},
+        Row{0.9, 1, 0.458122438855, 0.264627060425}, Row{0.9, 2, 0.215431416938, 0.116061880233},
+        Row{1, 1, 7.185349683536, 6.244606816330}, Row{1, 2, 2.610330843122, 1.580634519714}}) {
+    SCOPED_TRACE(testing::Message() << "beta " << row.beta << " temperature " << row.temperature);
+    const auto terms = make_terms({{"generalized_jsd", 1, row.temperature, 0, {{"beta", row.beta}}}});
+    const at::Tensor gradient = at::zeros({3, 16});
+    const double square = row.temperature * row.temperature;
+    EXPECT_NEAR(terms[0].term->chunk(chunk, 1, gradient).sum().item<double>(), square * row.total,
+                2e-6 * square * row.total);
+    EXPECT_NEAR(gradient.abs().sum().item<double>(), square * row.gradient, 3e-6 * square * row.gradient);
+  }
+}
+
 // What other devices run, here on the CPU.
 TEST(Divergence, TensorsGiveWhatKernelsGive) {
   torch::manual_seed(3);
