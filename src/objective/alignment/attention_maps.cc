@@ -8,7 +8,7 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kMapElementsCpu = 1 << 20, kMapElementsGpu = 1 << 23;  // of fp32 scores in one block
+constexpr std::int64_t kMapElementsCpu = 1 << 18, kMapElementsGpu = 1 << 23;  // of fp32 scores in one block
 
 // The queries of one sequence.
 struct QueryList {
