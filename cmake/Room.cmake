@@ -47,14 +47,16 @@ function(retort_instruction_sets sources_variable)
   set(${sources_variable} ${sources} PARENT_SCOPE)
 endfunction()
 
+# Called before any room is made: Ninja begins with what was declared first, and this one unit takes as long as a room.
+function(retort_precompile_torch)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/torch_pch.cc CONTENT "")
+  add_library(retort_torch_pch OBJECT ${CMAKE_BINARY_DIR}/torch_pch.cc)
+  target_link_libraries(retort_torch_pch PUBLIC retort_flags retort_base_deps retort_libtorch)
+  target_precompile_headers(retort_torch_pch PRIVATE <torch/torch.h>)
+endfunction()
+
 function(retort_torch_unit target)
   target_link_libraries(${target} PUBLIC retort_libtorch)
-  if(NOT TARGET retort_torch_pch)
-    file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cc "")
-    add_library(retort_torch_pch OBJECT ${CMAKE_BINARY_DIR}/torch_pch.cc)
-    target_link_libraries(retort_torch_pch PUBLIC retort_flags retort_base_deps retort_libtorch)
-    target_precompile_headers(retort_torch_pch PRIVATE <torch/torch.h>)
-  endif()
   target_precompile_headers(${target} REUSE_FROM retort_torch_pch)
 endfunction()
 
@@ -74,8 +76,15 @@ function(retort_room name)
     set(scope PUBLIC)
     if(ROOM_TORCH)
       retort_torch_unit(retort_${name})
-      # LibTorch's headers and templates cost seconds a unit, even precompiled: units of a room share them.
-      set_target_properties(retort_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    endif()
+    # Headers and templates (LibTorch's, nlohmann's) cost seconds a unit, even precompiled: units of a room share them. Names in
+    # anonymous namespaces are therefore distinct within a room; rows of a registry, whose names are all alike, stay apart, as
+    # do kernels with flags of their own.
+    set_target_properties(retort_${name} PROPERTIES UNITY_BUILD ${RETORT_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+    set(rows ${sources})
+    list(FILTER rows INCLUDE REGEX "/(formats|families|kernels|sources)/")
+    if(NOT ROOM_TORCH)
+      set_source_files_properties(${rows} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
   else()
     add_library(retort_${name} INTERFACE)

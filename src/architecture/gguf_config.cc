@@ -13,7 +13,6 @@ namespace retort {
 namespace {
 
 constexpr const char* kConfigKey = "retort.config";
-constexpr std::int64_t kMaxLayers = 1024;
 
 // Divisors of the rotary frequencies, as llama.cpp multiplies them in.
 std::vector<float> rope_divisors(const ModelConfig& config) {

@@ -13,8 +13,6 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kMaxLayers = 1024;
-
 // Hugging Face's names in ACT2FN; the first of each activation is the one written.
 constexpr std::array<std::pair<const char*, Activation>, 9> kActivations = {{
     {"silu", Activation::silu},

@@ -12,7 +12,6 @@ namespace retort {
 namespace {
 
 constexpr std::int64_t kMaxSize = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t kMaxLayers = 1024;
 // Of one tensor. With at most 12 tensors in each of 1024 layers no sum leaves 64 bits.
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 40;
 

@@ -1,5 +1,5 @@
-// What a decoder-only transformer is, whatever file it came from: the one description from which torch modules, the CPU
-// runtime, shapes, FLOPs and files are made. Field names are Hugging Face's.
+// What a decoder-only transformer is, whatever file it came from: the one description from which torch
+// modules, the CPU runtime, shapes, FLOPs and files are made. Field names are Hugging Face's.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,16 @@
 namespace retort {
 
 enum class Normalization { rms_norm, layer_norm };
-enum class Activation { silu, gelu, gelu_tanh, relu };  // gelu_tanh is Hugging Face's "gelu_new" / "gelu_pytorch_tanh"
+enum class Activation {
+  silu,
+  gelu,
+  gelu_tanh,
+  relu
+};  // gelu_tanh is Hugging Face's "gelu_new" / "gelu_pytorch_tanh"
 enum class PositionEncoding { rotary, learned };
 
-// How rotary frequencies are changed for longer contexts. linear: position / factor. llama3: per frequency, as Llama 3.1
-// (Hugging Face modeling_rope_utils.py, "llama3").
+// How rotary frequencies are changed for longer contexts. linear: position / factor. llama3: per frequency,
+// as Llama 3.1 (Hugging Face modeling_rope_utils.py, "llama3").
 struct RopeScaling {
   enum class Type { none, linear, llama3 } type = Type::none;
   double factor = 1;
@@ -25,12 +30,14 @@ struct RopeScaling {
   std::int64_t original_max_position_embeddings = 0;
 };
 
+inline constexpr std::int64_t kMaxLayers = 1024;  // a file that claims more is damaged or hostile
+
 // Layers may differ: a pruned model is a normal model.
 struct LayerConfig {
   std::int64_t num_attention_heads = 0;
   std::int64_t num_key_value_heads = 0;  // divides num_attention_heads
   std::int64_t intermediate_size = 0;
-  std::int64_t sliding_window = 0;       // a query sees this many last keys, itself included; 0 = all
+  std::int64_t sliding_window = 0;  // a query sees this many last keys, itself included; 0 = all
   bool operator==(const LayerConfig&) const = default;
 };
 
@@ -45,11 +52,11 @@ struct ModelConfig {
   Normalization normalization = Normalization::rms_norm;
   double norm_eps = 1e-6;
   Activation activation = Activation::silu;
-  bool gated_mlp = true;           // down(act(gate(x)) * up(x)), else down(act(up(x)))
-  bool attention_bias = false;     // on q, k, v
+  bool gated_mlp = true;        // down(act(gate(x)) * up(x)), else down(act(up(x)))
+  bool attention_bias = false;  // on q, k, v
   bool attention_output_bias = false;
   bool mlp_bias = false;
-  bool qk_norm = false;            // RMSNorm over head_dim on q and k, before the rotation (Qwen3)
+  bool qk_norm = false;  // RMSNorm over head_dim on q and k, before the rotation (Qwen3)
   bool tie_word_embeddings = false;
 
   PositionEncoding position_encoding = PositionEncoding::rotary;
@@ -68,24 +75,25 @@ struct ModelConfig {
 // Inverse frequencies [head_dim / 2] in double precision, scaling applied: angle = position * frequency.
 std::vector<double> rope_frequencies(const ModelConfig& config);
 
-// A parameter under its canonical name (Hugging Face's for the Llama family), with its canonical shape: linear weights
-// are [out_features, in_features].
+// A parameter under its canonical name (Hugging Face's for the Llama family), with its canonical shape:
+// linear weights are [out_features, in_features].
 struct ParameterSpec {
   std::string name;
   std::vector<std::int64_t> shape;
 };
 
 // Every parameter of the model, in order. A tied head has no "lm_head.weight". Learned positions are
-// "model.embed_positions.weight" [max_position_embeddings, hidden_size]. Layer norms have ".bias". Names per layer i, under
-// "model.layers.i.": input_layernorm, self_attn.{q,k,v,o}_proj, self_attn.{q,k}_norm, post_attention_layernorm,
-// mlp.{gate,up,down}_proj; at the end model.norm, lm_head.
+// "model.embed_positions.weight" [max_position_embeddings, hidden_size]. Layer norms have ".bias". Names per
+// layer i, under "model.layers.i.": input_layernorm, self_attn.{q,k,v,o}_proj, self_attn.{q,k}_norm,
+// post_attention_layernorm, mlp.{gate,up,down}_proj; at the end model.norm, lm_head.
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
 
 std::int64_t parameter_count(const ModelConfig& config);
 // Multiply-adds counted as two, for one token at a context of `context` tokens, head included.
 double flops_per_token(const ModelConfig& config, std::int64_t context);
 
-// Throws Error (naming the key) when numbers are missing, negative, beyond sane limits, or do not fit together.
+// Throws Error (naming the key) when numbers are missing, negative, beyond sane limits, or do not fit
+// together.
 void check_config(const ModelConfig& config, const std::string& where);
 
 }  // namespace retort

@@ -11,9 +11,12 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/progress.h"
+#include "data/trace_key.h"
 #include "objective/alignment/cka.h"
 #include "report/report.h"
+#include "training/alarms.h"
 #include "training/checkpoint.h"
+#include "training/term_schedules.h"
 #include "training/validation.h"
 
 namespace retort {
@@ -53,6 +56,7 @@ std::string run_fingerprint(const LearnOptions& options, bool distill) {
   inputs.insert(inputs.end(), options.data.validation.begin(), options.data.validation.end());
   for (const std::string& path : {options.model, options.tokenizer, options.teacher})
     if (!path.empty()) inputs.push_back(path);
+  if (!options.traces.empty()) text += "\n" + TraceStore(options.traces).manifest().to_json().dump();
   for (const std::string& path : inputs) text += "\n" + hash_path(path);
   return hash_text(text + options.compute.describe().at("precision").dump());
 }
@@ -86,6 +90,32 @@ CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer) {
                   static_cast<std::uint64_t>(options.trainer.seed));
 }
 
+// Traces of this data by this teacher, all of them: a run does not find out in its third hour.
+std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const Tokenizer& tokenizer,
+                                              const ExampleStore& examples) {
+  if (options.traces.empty()) return nullptr;
+  auto store = std::make_shared<const TraceStore>(options.traces);
+  if (store->manifest().tokenizer != tokenizer.fingerprint())
+    throw Error({.where = "traces",
+                 .found = options.traces + ", whose teacher has another tokenizer than the student",
+                 .expected = "one tokenizer for both",
+                 .advice = ""});
+  if (!options.teacher.empty() && store->manifest().teacher != hash_path(options.teacher))
+    throw Error({.where = "traces",
+                 .found = options.traces + ", recorded of another teacher",
+                 .expected = "traces of " + options.teacher,
+                 .advice = "Record them with `retort trace`, or leave out one of the two."});
+  std::int64_t missing = 0;
+  for (std::int64_t i = 0; i < examples.size(); ++i) missing += !store->targets(trace_key(examples.get(i)));
+  if (missing > 0)
+    throw Error({.where = "traces",
+                 .found = fmt::format("none of {} of the {} training examples", missing, examples.size()),
+                 .expected = "all",
+                 .advice = "Run `retort trace` with the same data, max_length and --out " + options.traces +
+                           ": it records what is missing."});
+  return store;
+}
+
 std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options, const Tokenizer& tokenizer) {
   if (open_tokenizer(options.teacher)->fingerprint() != tokenizer.fingerprint())
     throw Error({.where = "teacher",
@@ -100,6 +130,11 @@ std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options, const Tokeni
 }
 
 void check_options(const LearnOptions& options, bool distill) {
+  if (distill && options.teacher.empty() && options.traces.empty())
+    throw Error({.where = "teacher",
+                 .found = "nothing",
+                 .expected = "the teacher's folder, or the traces recorded of it",
+                 .advice = ""});
   if (options.model.empty() && (options.config.is_null() || options.tokenizer.empty()))
     throw Error({.where = distill ? "student" : "model",
                  .found = "nothing",
@@ -178,9 +213,8 @@ void save_model(const CausalLM& student, const LearnOptions& options) {
 
 void LearnOptions::visit(OptionList& list, bool distill) {
   if (distill) {
-    Option& teacher_option = list.add("teacher", teacher, "folder of the teacher");
-    teacher_option.required = true;
-    teacher_option.path = PathRole::input;
+    list.add("teacher", teacher, "folder of the teacher").path = PathRole::input;
+    list.add("traces", traces, "or: what `retort trace` recorded of it").path = PathRole::input;
     list.add("student", model, "folder of the student to start from").path = PathRole::input;
     list.add("alpha", alpha,
              "share of the softened forward KL; the rest is cross entropy with the data's own answers");
@@ -191,9 +225,16 @@ void LearnOptions::visit(OptionList& list, bool distill) {
   list.add("config", config, "config.json keys of a new model with random weights, instead of a folder");
   list.add("tokenizer", tokenizer, "folder of a new model's tokenizer and chat template").path =
       PathRole::input;
-  list.add("terms", terms,
-           "loss terms, e.g. [{name: forward_kl, weight: 0.9, temperature: 2}, {name: cross_entropy, weight: "
-           "0.1}]");
+  list.add(
+      "terms", terms,
+      "loss terms, e.g. [{name: forward_kl, weight: 0.9, temperature: {schedule: linear, from: 4, to: 1}}, "
+      "{name: cross_entropy, weight: 0.1}]");
+  list.add(
+      "alarms", alarms,
+      "what to do when a run goes wrong, e.g. [{when: gradient_norm_above, value: 100, action: cut_rate}]");
+  if (distill)
+    list.add("elastic", elastic,
+             "weights of teacher and labels by how the student does, e.g. {low: 0.5, high: 0.9}");
   Option& out_option = list.add("out", out, "run folder to write");
   out_option.required = true;
   out_option.path = PathRole::output;
@@ -228,7 +269,7 @@ Json learn(const LearnOptions& given, bool distill) {
   const auto tokenizer = open_tokenizer(tokenizer_folder);
   const auto chat_template = open_chat_template(tokenizer_folder);
   CausalLM student = make_student(options, *tokenizer);
-  const auto teacher = distill ? open_teacher(options, *tokenizer) : nullptr;
+  const auto teacher = options.teacher.empty() ? nullptr : open_teacher(options, *tokenizer);
   const auto& ends = student.config().eos_token_ids;
   Dataset dataset = load_dataset(options.data, *tokenizer, chat_template.get(),
                                  ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()));
@@ -238,8 +279,14 @@ Json learn(const LearnOptions& given, bool distill) {
   for (const std::string& place : dataset.skipped.first) log_warning("skipped {}", place);
 
   options.trainer.steps = resolve_steps(options.trainer, dataset.train.total_tokens());
+  const auto traces = open_traces(options, *tokenizer, dataset.train);
+  Json terms = objective_terms(options, distill);
+  std::vector<std::unique_ptr<StepControl>> controls;
+  controls.push_back(take_term_schedules(terms, "terms"));
+  controls.push_back(make_elastic_mix(options.elastic, "elastic"));
+  controls.push_back(make_alarms(options.alarms, "alarms"));
   Objective objective = make_objective(
-      objective_terms(options, distill), "terms",
+      terms, "terms",
       {.student = &student.config(),
        .teacher = teacher ? &teacher->config() : nullptr,
        .student_model = &student,
@@ -247,7 +294,9 @@ Json learn(const LearnOptions& given, bool distill) {
        .sample = [&] { return sample_batches(dataset.train, options.trainer.batch_tokens, kSampleTargets); },
        .tokenizer = tokenizer.get(),
        .device = student.device(),
-       .seed = static_cast<std::uint64_t>(options.trainer.seed)});
+       .seed = static_cast<std::uint64_t>(options.trainer.seed),
+       .real_vocab = traces ? traces->manifest().vocab_size : 0,
+       .traces = traces});
   const auto source = prefetch(pack_examples(dataset.train, {.batch_tokens = options.trainer.batch_tokens,
                                                              .shuffle = true,
                                                              .epochs = 0,
@@ -258,6 +307,9 @@ Json learn(const LearnOptions& given, bool distill) {
       static_cast<std::uint64_t>(options.trainer.batch_tokens * options.trainer.accumulation);
   std::unique_ptr<Progress> bar;
   TrainerCallbacks callbacks;
+  for (const auto& control : controls)
+    if (control) callbacks.controls.push_back(control.get());
+  callbacks.epoch_tokens = dataset.train.total_tokens();
   callbacks.progress = [&](std::int64_t step, std::int64_t steps, const std::string& note) {
     if (!bar)
       bar = std::make_unique<Progress>(distill ? "distilling" : "training",

@@ -14,12 +14,13 @@ struct LearnOptions {
   std::string model;      // the folder to start from
   Json config;            // or the config.json of a new model with random weights
   std::string tokenizer;  // its tokenizer's folder
-  std::string teacher;    // distillation only
+  std::string teacher;    // distillation only, as is
+  std::string traces;     // what was recorded of it
   std::string out;
   bool overwrite = false;
   std::string save_dtype = "auto";
   std::int64_t tokens_if_slow = 0;
-  Json terms;
+  Json terms, alarms, elastic;
   double alpha = 0.9, temperature = 1;
   DatasetOptions data;
   TrainerOptions trainer;

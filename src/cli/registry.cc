@@ -15,6 +15,8 @@ const VerbRow kVerbs[] = {
      "distill --teacher DIR --student DIR --data pairs.tsv --tokens 1000000 --alpha 0.9 --out "
      "runs/distilled",
      make_distill},
+    {"trace", "record a teacher's distributions once, for any number of students",
+     "trace --teacher DIR --data pairs.tsv --out runs/traces", make_trace},
     {"shrink", "cut a smaller student out of a model", "shrink --model DIR --num-layers 4 --out student",
      make_shrink},
     {"evaluate", "judge a model (or texts) on held-out pairs: BLEU, ROUGE, likelihood, speed, memory",

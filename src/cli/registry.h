@@ -11,6 +11,7 @@ std::unique_ptr<Verb> make_report();
 std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_shrink();
 std::unique_ptr<Verb> make_tokenize_train();
+std::unique_ptr<Verb> make_trace();
 std::unique_ptr<Verb> make_train();
 
 // All rows, in registry.cc.

@@ -9,6 +9,7 @@
 #include "cli_edge/program.h"
 #include "cli_edge/verbs.h"
 #include "formats/safetensors.h"
+#include "formats/trace_store.h"
 
 namespace retort {
 namespace fs = std::filesystem;
@@ -17,8 +18,9 @@ namespace {
 class Inspect : public Verb {
  public:
   void visit(OptionList& list) override {
-    list.add("path", path_, "model folder, .gguf or .safetensors file (may stand without its flag)").path =
-        PathRole::input;
+    list.add("path", path_,
+             "model folder, .gguf or .safetensors file, folder of traces (may stand without its flag)")
+        .path = PathRole::input;
     list.add("context", context_, "tokens of context that the FLOPs are counted at");
     list.add("tensors", tensors_, "list every tensor, and every value of a GGUF file's metadata");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
@@ -44,6 +46,8 @@ class Inspect : public Verb {
       const auto file = std::make_shared<const GgufFile>(path_);
       describe_gguf(file, figures);
       describe_weights(*file, figures);
+    } else if (TraceStore::is_store(path_)) {
+      figures.update(TraceStore(path_).describe());
     } else if (fs::exists(fs::path(path_) / "config.json")) {
       const ModelFolder folder(path_);
       describe_config(folder.config(), figures);

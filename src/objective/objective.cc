@@ -33,6 +33,27 @@ std::vector<Parameter> Objective::parameters() {
   return all;
 }
 
+double* Objective::changeable(std::string_view label, std::string_view key) {
+  const auto find_in = [&](auto& terms) -> double* {
+    for (auto& [term, lambda] : terms)
+      if (term->label() == label) return key == "weight" ? &lambda : term->changeable(key);
+    return nullptr;
+  };
+  double* found = find_in(logit_terms_);
+  return found != nullptr ? found : find_in(terms_);
+}
+
+bool Objective::set(std::string_view label, std::string_view key, double value) {
+  double* place = changeable(label, key);
+  if (place != nullptr) *place = value;
+  return place != nullptr;
+}
+
+std::optional<double> Objective::get(std::string_view label, std::string_view key) {
+  const double* place = changeable(label, key);
+  return place != nullptr ? std::optional(*place) : std::nullopt;
+}
+
 ObjectiveResult Objective::compute(const StepView& view) {
   ObjectiveResult result;
   result.total.weight = view.batch.weight_sum;

@@ -1,6 +1,8 @@
 // The training objective: weighted logit terms through one fused head, plus weighted terms on hidden states.
 #pragma once
 
+#include <optional>
+
 #include "objective/registry.h"
 
 namespace retort {
@@ -30,10 +32,17 @@ class Objective {
   // With gradients enabled: forward and the head's backward in one pass. Under at::NoGradGuard: values only.
   ObjectiveResult compute(const StepView& view);
 
+  // The weight ("weight") of the term with this label, or another option of it that may change during a run. False, or nothing, when
+  // there is no such term or option.
+  bool set(std::string_view label, std::string_view key, double value);
+  std::optional<double> get(std::string_view label, std::string_view key);
+
   std::vector<Weighted<LogitTerm>>& logit_terms() { return logit_terms_; }
   std::vector<Weighted<Term>>& terms() { return terms_; }
 
  private:
+  double* changeable(std::string_view label, std::string_view key);
+
   std::vector<Weighted<LogitTerm>> logit_terms_;
   std::vector<Weighted<Term>> terms_;
   std::int64_t real_vocab_ = 0;

@@ -59,9 +59,18 @@ double read_weight(const Json& item, const std::string& where) {
   return weight;
 }
 
-// Logs and parameters tell two terms of one name apart by label.
-std::string label_of(const Json& item, const std::string& name, const std::set<std::string>& taken,
-                     const std::string& where) {
+void require_teacher(const TermContext& context, const std::string& name, const std::string& where) {
+  if (context.student != nullptr && context.teacher == nullptr)
+    throw Error({.where = where + ": name",
+                 .found = "'" + name + "', which compares with a teacher, and no teacher",
+                 .expected = "terms that need none, such as cross_entropy",
+                 .advice = "`retort distill --teacher DIR` has one."});
+}
+
+}  // namespace
+
+std::string take_label(const Json& item, std::set<std::string>& taken, const std::string& where) {
+  const auto name = json_get<std::string>(item, "name", where);
   std::string label = json_get_or<std::string>(item, "label", "", where);
   if (label.empty()) {
     label = name;
@@ -72,18 +81,9 @@ std::string label_of(const Json& item, const std::string& name, const std::set<s
                  .expected = "another for each term",
                  .advice = ""});
   }
+  taken.insert(label);
   return label;
 }
-
-void require_teacher(const TermContext& context, const std::string& name, const std::string& where) {
-  if (context.student != nullptr && context.teacher == nullptr)
-    throw Error({.where = where + ": name",
-                 .found = "'" + name + "', which compares with a teacher, and no teacher",
-                 .expected = "terms that need none, such as cross_entropy",
-                 .advice = "`retort distill --teacher DIR` has one."});
-}
-
-}  // namespace
 
 void assign_term_options(OptionList& own, const Json& options, const std::string& where) {
   OptionList list = own;
@@ -114,8 +114,7 @@ Objective make_objective(const Json& terms, const std::string& where, const Term
     const auto name = json_get<std::string>(item, "name", here);
     const TermRow& row = find_row(name, here);
     TermContext own = context;
-    own.label = label_of(item, name, labels, here);
-    labels.insert(own.label);
+    own.label = take_label(item, labels, here);
     const double weight = read_weight(item, here);
     sum += weight;
     if (const auto* make = std::get_if<MakeLogitTerm>(&row.make)) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <variant>
 
 #include "base/options.h"
 #include "data/tokenizer.h"
+#include "formats/trace_store.h"
 #include "objective/term.h"
 
 namespace retort {
@@ -25,7 +27,8 @@ struct TermContext {
   std::string label = {};  // of the term that is being made; parameters are named after it
   at::Device device = at::kCPU;
   std::uint64_t seed = 0;
-  std::int64_t real_vocab = 0;  // tokens of the tokenizer; 0: unknown
+  std::int64_t real_vocab = 0;                         // tokens of the tokenizer; 0: unknown
+  std::shared_ptr<const TraceStore> traces = nullptr;  // in place of the teacher, for terms that can
 };
 
 using MakeLogitTerm = std::unique_ptr<LogitTerm> (*)(const Json& options, const std::string& where,
@@ -41,6 +44,10 @@ void read_term_options(Options& parsed, const Json& options, const std::string& 
   parsed.visit(list);
   assign_term_options(list, options, where);
 }
+
+// Logs, parameters and schedules tell two terms of one name apart by label: the one given, else the name, numbered from
+// the second on. Adds it to those taken. Throws Error when it is taken.
+std::string take_label(const Json& item, std::set<std::string>& taken, const std::string& where);
 
 struct TermRow {
   std::string_view name;

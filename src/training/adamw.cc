@@ -33,15 +33,23 @@ AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
 
 void AdamW::accumulate() {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> sums, gradients;
+  // Memory traffic is what an optimizer costs: the first micro-batch is copied into the sums, later ones are
+  // added.
+  std::vector<at::Tensor> copy_to, copied, add_to, added, zero;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& gradient = parameters_[i].tensor.mutable_grad();
-    if (!gradient.defined()) continue;  // unused in this micro-batch
-    sums.push_back(gradient_[i]);
-    gradients.push_back(gradient.scalar_type() == at::kFloat ? gradient : gradient.to(at::kFloat));
+    if (!gradient.defined()) {  // unused in this micro-batch
+      if (empty_) zero.push_back(gradient_[i]);
+      continue;
+    }
+    (empty_ ? copy_to : add_to).push_back(gradient_[i]);
+    (empty_ ? copied : added).push_back(gradient);
     gradient.reset();
   }
-  if (!sums.empty()) at::_foreach_add_(sums, gradients);
+  empty_ = false;
+  if (!zero.empty()) at::_foreach_zero_(zero);
+  if (!copy_to.empty()) at::_foreach_copy_(copy_to, copied);
+  for (std::size_t i = 0; i < add_to.size(); ++i) add_to[i].add_(added[i]);
 }
 
 std::vector<at::Tensor> AdamW::select(const std::vector<at::Tensor>& from, const Group& group) const {
@@ -52,11 +60,13 @@ std::vector<at::Tensor> AdamW::select(const std::vector<at::Tensor>& from, const
 
 at::Tensor AdamW::step(double learning_rate, const at::Tensor& divisor) {
   const at::NoGradGuard no_grad;
+  if (empty_) at::_foreach_zero_(gradient_);
   const at::Tensor norm = at::stack(at::_foreach_norm(gradient_, 2)).norm() / divisor;
   found_inf_ = at::isfinite(norm).logical_not().to(at::kFloat);
-  at::Tensor factor = 1 / divisor;
-  if (options_.clip > 0) factor = factor * (options_.clip / (norm + 1e-6)).clamp_max(1.0);
-  at::_foreach_mul_(gradient_, factor.to(at::kFloat));
+  // What the kernel divides gradients by: the divisor, and what clipping takes off.
+  at::Tensor scale = divisor.to(at::kFloat);
+  if (options_.clip > 0) scale = scale / (options_.clip / (norm + 1e-6)).clamp_max(1.0);
+  scale = scale.to(at::kFloat);
   at::_foreach_add_(steps_, 1);  // the kernel takes it back when found_inf is set
   for (const Group& group : groups_) {
     if (group.members.empty()) continue;
@@ -66,10 +76,10 @@ at::Tensor AdamW::step(double learning_rate, const at::Tensor& divisor) {
     at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate, options_.beta1,
                       options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
                       /*maximize=*/false,
-                      /*grad_scale=*/{}, found_inf_);
+                      /*grad_scale=*/scale, found_inf_);
   }
   at::_foreach_sub_(steps_, std::vector<at::Tensor>(steps_.size(), found_inf_));
-  at::_foreach_zero_(gradient_);
+  empty_ = true;
   publish();
   return norm;
 }
@@ -107,9 +117,9 @@ void AdamW::restore(const std::function<at::Tensor(const std::string& name)>& re
     load(master_[i], "master." + parameters_[i].name);
     load(exp_avg_[i], "exp_avg." + parameters_[i].name);
     load(exp_avg_sq_[i], "exp_avg_sq." + parameters_[i].name);
-    gradient_[i].zero_();
     load(steps_[i], "step");
   }
+  empty_ = true;
   publish();
 }
 

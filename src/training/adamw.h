@@ -1,5 +1,6 @@
-// AdamW (Loshchilov & Hutter 2019) over fp32 master weights. A model in bf16 or fp16 keeps its working copy for the matrix
-// products; gradients of micro-batches are added up in fp32, and each step rounds the masters into the working copy.
+// AdamW (Loshchilov & Hutter 2019) over fp32 master weights. A model in bf16 or fp16 keeps its working copy
+// for the matrix products; gradients of micro-batches are added up in fp32, and each step rounds the masters
+// into the working copy.
 #pragma once
 
 #include <torch/torch.h>
@@ -25,13 +26,16 @@ class AdamW {
 
   // Moves what backward() left in .grad into the fp32 sums and clears it.
   void accumulate();
-  // One update with gradient = sum / divisor; clears the sums. A gradient that is not finite changes nothing and counts as
-  // skipped. No device synchronisation. Returns the gradient norm before clipping (0-dim, on the device).
+  // One update with gradient = sum / divisor; clears the sums. A gradient that is not finite changes nothing
+  // and counts as skipped. No device synchronisation. Returns the gradient norm before clipping (0-dim, on
+  // the device).
   at::Tensor step(double learning_rate, const at::Tensor& divisor);
+  void set_clip(double clip) { options_.clip = clip; }
   // 1 if the last step was skipped (0-dim fp32, on the device).
   const at::Tensor& skipped() const { return found_inf_; }
 
-  // Everything that a checkpoint must hold, under "master.NAME", "exp_avg.NAME", "exp_avg_sq.NAME" and "step".
+  // Everything that a checkpoint must hold, under "master.NAME", "exp_avg.NAME", "exp_avg_sq.NAME" and
+  // "step".
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   void restore(const std::function<at::Tensor(const std::string& name)>& read);
 
@@ -48,6 +52,7 @@ class AdamW {
   std::vector<at::Tensor> working_, master_, gradient_, exp_avg_, exp_avg_sq_, steps_;
   std::vector<Group> groups_;
   at::Tensor found_inf_;
+  bool empty_ = true;  // no gradient was accumulated since the last step
 };
 
 }  // namespace retort

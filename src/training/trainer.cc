@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <map>
 
 #include "base/error.h"
@@ -13,6 +15,7 @@
 #include "base/machine.h"
 #include "training/adamw.h"
 #include "training/checkpoint.h"
+#include "training/entropy.h"
 #include "training/loss_scale.h"
 
 namespace retort {
@@ -74,9 +77,38 @@ void load_snapshot(const CausalLM& model, const NamedTensors& tensors) {
     parameter.tensor.detach().copy_(by_name.at(parameter.name));
 }
 
+// Steps between snapshots that an alarm may go back to.
+constexpr std::int64_t kSnapshotSteps = 50;
+
+bool any_control(const std::vector<StepControl*>& controls, bool (StepControl::*asks)() const) {
+  return std::any_of(controls.begin(), controls.end(),
+                     [&](const StepControl* control) { return (control->*asks)(); });
+}
+
+NamedTensors copies(const NamedTensors& tensors) {
+  NamedTensors out;
+  for (const auto& [name, tensor] : tensors) out.emplace_back(name, tensor.clone());
+  return out;
+}
+
+// A tensor by its name, or an Error naming whose it is.
+std::function<at::Tensor(const std::string&)> reader_of(const NamedTensors& named, const std::string& where) {
+  return [tensors = std::map<std::string, at::Tensor>(named.begin(), named.end()),
+          where](const std::string& name) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end())
+      throw Error({.where = where,
+                   .found = "no tensor '" + name + "'",
+                   .expected = "a checkpoint of this run",
+                   .advice = "Delete the folder to start anew."});
+    return found->second;
+  };
+}
+
 // One run's state: what a checkpoint holds and what the loop changes.
 struct Run {
   const TrainerOptions& options;
+  const TrainerCallbacks& callbacks;
   CausalLM& student;
   const CausalLM* teacher;
   BatchSource& source;
@@ -88,7 +120,14 @@ struct Run {
   std::int64_t step = 0;
   TrainReport report;
   NamedTensors best;
+  double rate_factor = 1, clip = 0;         // what controls have changed; clip 0: as the options say
+  NamedTensors good;                        // the optimizer's state to go back to, when a control may
+  std::map<std::string, double> entropies;  // of the last step that looked: nats, softmax(z)
 
+  StepPlace place() const;
+  double learning_rate(std::int64_t at_step) const { return rate.at(at_step) * rate_factor; }
+  void look_at_logits(const DeviceBatch& batch, const ModelOutput& output, const ModelOutput& teacher_output);
+  void after_step(const StepFigures& figures);
   // Micro-batches of one optimizer step; returns Σ w.
   void train_step();
   std::vector<Metric> drain_window(double seconds);
@@ -107,8 +146,57 @@ std::vector<Parameter> trainable(const CausalLM& student, Objective& objective) 
   return all;
 }
 
+StepPlace Run::place() const {
+  const double epoch_tokens = static_cast<double>(callbacks.epoch_tokens);
+  return {.step = step,
+          .steps = options.steps,
+          .epoch = epoch_tokens > 0 ? static_cast<double>(report.tokens) / epoch_tokens : 0};
+}
+
+// Some positions speak for the micro-batch: their logits cost little beside its own.
+void Run::look_at_logits(const DeviceBatch& batch, const ModelOutput& output,
+                         const ModelOutput& teacher_output) {
+  const bool logs = (step + 1) % options.log_every == 0 || step + 1 == options.steps;
+  if (!logs && !any_control(callbacks.controls, &StepControl::wants_logits)) return;
+  if (batch.target_index.size(0) == 0) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor rows = spread_targets(batch);
+  const at::Tensor student_logits = student.logits(output.hidden.detach().index_select(0, rows));
+  at::Tensor teacher_logits;
+  if (teacher != nullptr) teacher_logits = teacher->logits(teacher_output.hidden.index_select(0, rows));
+  for (StepControl* control : callbacks.controls)
+    if (control->wants_logits()) control->see_logits(student_logits, teacher_logits);
+  if (!logs) return;
+  entropies["student_entropy"] = mean_entropy(student_logits, 1).item<double>();
+  if (teacher != nullptr) entropies["teacher_entropy"] = mean_entropy(teacher_logits, 1).item<double>();
+}
+
+// Controls see what the step gave and may change what follows.
+void Run::after_step(const StepFigures& figures) {
+  bool roll_back = false, acted = false;
+  for (StepControl* control : callbacks.controls) {
+    const StepAction action = control->after_step(place(), figures, objective);
+    rate_factor *= action.rate_factor;
+    if (action.clip > 0) optimizer.set_clip(clip = action.clip);
+    roll_back |= action.roll_back;
+    acted |= action.roll_back || action.rate_factor != 1;
+  }
+  if (!any_control(callbacks.controls, &StepControl::may_roll_back)) return;
+  if (roll_back && !good.empty()) {
+    optimizer.restore(reader_of(good, "snapshot"));
+  } else if (!acted && (good.empty() || (step + 1) % kSnapshotSteps == 0) && std::isfinite(figures.loss)) {
+    good = copies(optimizer.state());
+  }
+}
+
 void Run::train_step() {
+  for (StepControl* control : callbacks.controls) control->before_step(place(), objective);
   double weight = 0;
+  std::map<std::string, at::Tensor> sums;  // of this step
+  const auto add = [&](const std::string& name, const at::Tensor& value) {
+    const auto [here, is_new] = sums.emplace(name, value.detach());
+    if (!is_new) here->second = here->second + value.detach();
+  };
   for (std::int64_t micro = 0; micro < options.accumulation; ++micro) {
     const std::optional<Batch> batch = source.next();
     if (!batch)
@@ -129,6 +217,7 @@ void Run::train_step() {
                                                        static_cast<std::uint64_t>(options.seed)),
                                  .checkpoint_activations = options.checkpoint_activations};
     const ModelOutput output = student.forward(here, objective.student_taps(), forward);
+    if (micro == 0) look_at_logits(here, output, teacher_output);
     const ObjectiveResult result =
         objective.compute({.batch = here,
                            .student = student,
@@ -142,8 +231,8 @@ void Run::train_step() {
       result.total.sum.backward();
     optimizer.accumulate();
     weight += result.total.weight;
-    window.add("loss", result.total.sum);
-    for (const NamedLoss& term : result.terms) window.add(term.name, term.sum);
+    add("loss", result.total.sum);
+    for (const NamedLoss& term : result.terms) add(term.name, term.sum);
     window.tokens += here.host->size();
     report.tokens += here.host->size();
   }
@@ -152,12 +241,19 @@ void Run::train_step() {
                  .found = "a step without any target token",
                  .expected = "answers to learn",
                  .advice = ""});
-  const at::Tensor norm = optimizer.step(rate.at(step), loss_scale.scale() * weight);
+  for (const auto& [name, sum] : sums) window.add(name, sum);
+  const at::Tensor norm = optimizer.step(learning_rate(step), loss_scale.scale() * weight);
   loss_scale.update(optimizer.skipped());
   window.add("gradient_norm", norm);
   window.add("skipped_steps", optimizer.skipped());
   window.weight += weight;
   ++window.steps;
+  if (any_control(callbacks.controls, &StepControl::wants_figures)) {
+    StepFigures figures{.loss = 0, .gradient_norm = norm.item<double>(), .terms = {}};
+    for (const auto& [name, sum] : sums)
+      (name == "loss" ? figures.loss : figures.terms[name]) = sum.item<double>() / weight;
+    after_step(figures);
+  }
 }
 
 std::vector<Metric> Run::drain_window(double seconds) {
@@ -179,7 +275,10 @@ std::vector<Metric> Run::drain_window(double seconds) {
                              ? value
                              : value / (per_step ? static_cast<double>(window.steps) : window.weight));
   }
-  metrics.emplace_back("train/learning_rate", rate.at(step - 1));
+  metrics.emplace_back("train/learning_rate", learning_rate(step - 1));
+  for (const auto& [name, value] : entropies) metrics.emplace_back("train/" + name, value);
+  for (const StepControl* control : callbacks.controls)
+    for (const auto& [name, value] : control->metrics()) metrics.emplace_back("train/" + name, value);
   metrics.emplace_back("train/tokens", static_cast<double>(report.tokens));
   if (seconds > 0)
     metrics.emplace_back("train/tokens_per_second", static_cast<double>(window.tokens) / seconds);
@@ -193,6 +292,9 @@ void Run::save(const std::filesystem::path& run_folder, const std::string& finge
   state.emplace_back("loss_scale", loss_scale.state());
   std::vector<std::pair<std::string, NamedTensors>> files = {{"state", std::move(state)}};
   if (!best.empty()) files.emplace_back("best", best);
+  if (!good.empty()) files.emplace_back("good", good);
+  Json controls = Json::array();
+  for (const StepControl* control : callbacks.controls) controls.push_back(control->state());
   write_checkpoint(run_folder, step,
                    {{"step", step},
                     {"fingerprint", fingerprint},
@@ -202,26 +304,20 @@ void Run::save(const std::filesystem::path& run_folder, const std::string& finge
                     {"best_validation", report.best_validation},
                     {"best_step", report.best_step},
                     {"skipped_steps", report.skipped_steps},
+                    {"rate_factor", rate_factor},
+                    {"clip", clip},
+                    {"controls", controls},
                     {"environment", numeric_environment()}},
                    files);
 }
 
 void Run::restore(const Checkpoint& checkpoint) {
   const Json& state = checkpoint.state();
-  const NamedTensors named = checkpoint.read("state");
-  const std::map<std::string, at::Tensor> tensors(named.begin(), named.end());
-  const auto read = [&](const std::string& name) {
-    const auto found = tensors.find(name);
-    if (found == tensors.end())
-      throw Error({.where = checkpoint.path().string(),
-                   .found = "no tensor '" + name + "'",
-                   .expected = "a checkpoint of this run",
-                   .advice = "Delete the folder to start anew."});
-    return found->second;
-  };
+  const auto read = reader_of(checkpoint.read("state"), checkpoint.path().string());
   optimizer.restore(read);
   loss_scale.restore(read("loss_scale"));
   if (checkpoint.has("best")) best = checkpoint.read("best");
+  if (checkpoint.has("good")) good = checkpoint.read("good");
   step = state.at("step").get<std::int64_t>();
   source.restore(state.at("source"));
   window = Window::from_json(state.at("window"), student.device());
@@ -229,6 +325,10 @@ void Run::restore(const Checkpoint& checkpoint) {
   report.best_validation = state.at("best_validation").get<double>();
   report.best_step = state.at("best_step").get<std::int64_t>();
   report.skipped_steps = state.at("skipped_steps").get<std::int64_t>();
+  rate_factor = state.at("rate_factor").get<double>();
+  if ((clip = state.at("clip").get<double>()) > 0) optimizer.set_clip(clip);
+  for (std::size_t i = 0; i < callbacks.controls.size(); ++i)
+    callbacks.controls[i]->restore(state.at("controls").at(i));
   if (state.at("environment") != numeric_environment())
     log_warning(
         "This machine, thread count or torch differs from the checkpoint's: the run goes on, but not to the "
@@ -248,6 +348,7 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
   const double warmup =
       options_.warmup < 1 ? options_.warmup * static_cast<double>(options_.steps) : options_.warmup;
   Run run{.options = options_,
+          .callbacks = callbacks,
           .student = student,
           .teacher = objective.needs_teacher() ? teacher : nullptr,
           .source = source,
@@ -266,7 +367,9 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
           .window = {},
           .step = 0,
           .report = {},
-          .best = {}};
+          .best = {},
+          .good = {},
+          .entropies = {}};
   if (const auto checkpoint = Checkpoint::newest(run_folder_)) {
     if (checkpoint->state().value("fingerprint", "") == fingerprint_)
       run.restore(*checkpoint);

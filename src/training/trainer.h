@@ -11,6 +11,7 @@
 #include "base/metrics_sink.h"
 #include "data/batch_source.h"
 #include "objective/objective.h"
+#include "training/control.h"
 #include "training/schedule.h"
 
 namespace retort {
@@ -50,6 +51,10 @@ struct TrainerCallbacks {
   std::function<double(const CausalLM&, std::vector<Metric>&)> validate;
   // Called after every step with what was done and a note (the loss) for a progress bar.
   std::function<void(std::int64_t step, std::int64_t steps, const std::string& note)> progress;
+  // Schedules, alarms: asked before and after every step, in this order. They outlive the run.
+  std::vector<StepControl*> controls;
+  std::int64_t epoch_tokens =
+      0;  // of one pass over the training data, for schedules by epoch; 0: one endless epoch
   // Opens the sinks once it is known how many steps were done before this start; the next record is of a
   // later one.
   std::function<std::vector<std::unique_ptr<MetricsSink>>(std::int64_t steps_done)> open_sinks;

@@ -16,11 +16,6 @@
 namespace retort::jinja {
 namespace {
 
-bool flag(const Arguments& arguments, std::size_t place, std::string_view name) {
-  const Value* value = arguments.find(place, name);
-  return value != nullptr && value->truthy();
-}
-
 std::int64_t number(Runtime& runtime, const Arguments& arguments, std::size_t place, std::string_view name,
                     std::int64_t fallback) {
   const Value* value = arguments.find(place, name);
@@ -34,15 +29,15 @@ std::string text(Runtime& runtime, const Arguments& arguments, std::size_t place
 }
 
 Value default_filter(Runtime&, const Value& value, const Arguments& arguments) {
-  const bool missing = value.is_undefined() || (flag(arguments, 1, "boolean") && !value.truthy());
+  const bool missing = value.is_undefined() || (arguments.truthy(1, "boolean") && !value.truthy());
   const Value* fallback = arguments.find(0, "default_value");
   return !missing ? value : fallback != nullptr ? *fallback : Value("");
 }
 
 Value to_json_filter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   JsonOptions options;
-  options.ensure_ascii = flag(arguments, 0, "ensure_ascii");
-  options.sort_keys = flag(arguments, 3, "sort_keys");
+  options.ensure_ascii = arguments.truthy(0, "ensure_ascii");
+  options.sort_keys = arguments.truthy(3, "sort_keys");
   if (const Value* indent = arguments.find(1, "indent"); indent != nullptr && !indent->is_none()) {
     options.indent = indent->text() != nullptr
                          ? *indent->text()
@@ -75,7 +70,7 @@ Value indent_filter(Runtime& runtime, const Value& value, const Arguments& argum
                                  : std::string(static_cast<std::size_t>(std::clamp<std::int64_t>(
                                                    number(runtime, arguments, 0, "width", 4), 0, 1000)),
                                                ' ');
-  const bool first = flag(arguments, 1, "first"), blank = flag(arguments, 2, "blank");
+  const bool first = arguments.truthy(1, "first"), blank = arguments.truthy(2, "blank");
   const std::string whole =
       expect_text(runtime, value, "indent") + "\n";  // so that a line end at the end is kept
   std::string result;
@@ -193,7 +188,7 @@ Value truncate_filter(Runtime& runtime, const Value& value, const Arguments& arg
   if (static_cast<std::int64_t>(letters.size()) - wanted <= leeway) return whole;
   std::string cut;
   for (std::int64_t i = 0; i < wanted - tail; ++i) cut += letters[static_cast<std::size_t>(i)];
-  if (!flag(arguments, 1, "killwords"))
+  if (!arguments.truthy(1, "killwords"))
     if (const std::size_t space = cut.rfind(' '); space != std::string::npos) cut.resize(space);
   return cut + end;
 }

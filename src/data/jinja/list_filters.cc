@@ -12,11 +12,6 @@
 namespace retort::jinja {
 namespace {
 
-bool flag(const Arguments& arguments, std::size_t place, std::string_view name) {
-  const Value* value = arguments.find(place, name);
-  return value != nullptr && value->truthy();
-}
-
 // "a.b.0": attributes and places one after another; null leaves an item as it is. What is undefined on the
 // way becomes `fallback`, if there is one.
 Value by_path(Runtime& runtime, const Value& item, const Value* path, const Value* fallback = nullptr) {
@@ -91,8 +86,8 @@ Value extreme(Runtime& runtime, const Value& value, const Arguments& arguments, 
   if (items.empty()) return undefined("the extreme of nothing");
   const Value* best = &items[0];
   for (const Value& item : items) {
-    const Value a = sort_key(runtime, item, path, flag(arguments, 0, "case_sensitive"));
-    const Value b = sort_key(runtime, *best, path, flag(arguments, 0, "case_sensitive"));
+    const Value a = sort_key(runtime, item, path, arguments.truthy(0, "case_sensitive"));
+    const Value b = sort_key(runtime, *best, path, arguments.truthy(0, "case_sensitive"));
     if (largest ? less(runtime, b, a) : less(runtime, a, b)) best = &item;
   }
   return *best;
@@ -145,7 +140,8 @@ Value dictsort_filter(Runtime& runtime, const Value& value, const Arguments& arg
   const Value place = by != nullptr && by->text() != nullptr && *by->text() == "value" ? 1 : 0;
   List pairs;
   for (const auto& [key, item] : *value.dict()) pairs.push_back(Value::tuple({key, item}));
-  return sorted(runtime, pairs, &place, flag(arguments, 0, "case_sensitive"), flag(arguments, 2, "reverse"));
+  return sorted(runtime, pairs, &place, arguments.truthy(0, "case_sensitive"),
+                arguments.truthy(2, "reverse"));
 }
 
 Value first_filter(Runtime& runtime, const Value& value, const Arguments&) {
@@ -160,7 +156,7 @@ Value last_filter(Runtime& runtime, const Value& value, const Arguments&) {
 
 Value groupby_filter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Value* path = arguments.find(0, "attribute");
-  const bool case_sensitive = flag(arguments, 2, "case_sensitive");
+  const bool case_sensitive = arguments.truthy(2, "case_sensitive");
   List groups, group;
   Value key, shown;
   for (const Value& item : sorted(runtime, value, path, case_sensitive, false)) {
@@ -244,8 +240,8 @@ Value reverse_filter(Runtime& runtime, const Value& value, const Arguments&) {
 }
 
 Value sort_filter(Runtime& runtime, const Value& value, const Arguments& arguments) {
-  return sorted(runtime, value, arguments.find(2, "attribute"), flag(arguments, 1, "case_sensitive"),
-                flag(arguments, 0, "reverse"));
+  return sorted(runtime, value, arguments.find(2, "attribute"), arguments.truthy(1, "case_sensitive"),
+                arguments.truthy(0, "reverse"));
 }
 
 Value sum_filter(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -258,7 +254,7 @@ Value sum_filter(Runtime& runtime, const Value& value, const Arguments& argument
 
 Value unique_filter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Value* path = arguments.find(1, "attribute");
-  const bool case_sensitive = flag(arguments, 0, "case_sensitive");
+  const bool case_sensitive = arguments.truthy(0, "case_sensitive");
   List keys, result;
   for (const Value& item : items_of(runtime, value)) {
     const Value key = sort_key(runtime, item, path, case_sensitive);

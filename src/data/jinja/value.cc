@@ -14,6 +14,11 @@ const Value* Arguments::find(std::size_t place, std::string_view name) const {
   return nullptr;
 }
 
+bool Arguments::truthy(std::size_t place, std::string_view name) const {
+  const Value* value = find(place, name);
+  return value != nullptr && value->truthy();
+}
+
 namespace {
 
 int checked(int nesting) {

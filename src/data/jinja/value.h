@@ -96,6 +96,8 @@ struct Arguments {
 
   // The argument of that place or name; null: not given.
   const Value* find(std::size_t place, std::string_view name) const;
+  // Whether it was given and is true.
+  bool truthy(std::size_t place, std::string_view name) const;
 };
 
 struct Function {

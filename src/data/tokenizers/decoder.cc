@@ -94,9 +94,9 @@ class Fuse : public Decoder {
   }
 };
 
-class Strip : public Decoder {
+class DecodeStrip : public Decoder {
  public:
-  Strip(const Json& json, const std::string& where)
+  DecodeStrip(const Json& json, const std::string& where)
       : content_(json_get<std::string>(json, "content", where)),
         start_(json_get<std::int64_t>(json, "start", where)),
         stop_(json_get<std::int64_t>(json, "stop", where)) {
@@ -121,9 +121,9 @@ class Strip : public Decoder {
   std::int64_t start_, stop_;
 };
 
-class ReplaceAll : public Decoder {
+class DecodeReplace : public Decoder {
  public:
-  ReplaceAll(const Json& json, const std::string& where) : replacer_(json, where) {}
+  DecodeReplace(const Json& json, const std::string& where) : replacer_(json, where) {}
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
     for (std::string& token : tokens) token = replacer_.apply(token);
     return tokens;
@@ -133,7 +133,7 @@ class ReplaceAll : public Decoder {
   Replacer replacer_;
 };
 
-class Sequence : public Decoder {
+class DecodeSequence : public Decoder {
  public:
   std::vector<std::unique_ptr<Decoder>> parts;
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
@@ -158,10 +158,10 @@ std::unique_ptr<Decoder> make_decoder(const Json& json, const std::string& where
   if (type == "Metaspace") return std::make_unique<Metaspace>(json, where);
   if (type == "ByteFallback") return std::make_unique<ByteFallback>();
   if (type == "Fuse") return std::make_unique<Fuse>();
-  if (type == "Strip") return std::make_unique<Strip>(json, where);
-  if (type == "Replace") return std::make_unique<ReplaceAll>(json, where);
+  if (type == "Strip") return std::make_unique<DecodeStrip>(json, where);
+  if (type == "Replace") return std::make_unique<DecodeReplace>(json, where);
   if (type == "Sequence") {
-    auto sequence = std::make_unique<Sequence>();
+    auto sequence = std::make_unique<DecodeSequence>();
     for (const Json& part : json.value("decoders", Json::array()))
       if (auto made = make_decoder(part, where)) sequence->parts.push_back(std::move(made));
     return sequence;

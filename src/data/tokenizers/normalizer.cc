@@ -25,9 +25,9 @@ class Lowercase : public Normalizer {
   std::string apply(std::string text) const override { return lowercase(text); }
 };
 
-class ReplaceAll : public Normalizer {
+class NormalizeReplace : public Normalizer {
  public:
-  ReplaceAll(const Json& json, const std::string& where) : replacer_(json, where) {}
+  NormalizeReplace(const Json& json, const std::string& where) : replacer_(json, where) {}
   std::string apply(std::string text) const override { return replacer_.apply(text); }
 
  private:
@@ -43,9 +43,9 @@ class Prepend : public Normalizer {
   std::string prefix_;
 };
 
-class Strip : public Normalizer {
+class NormalizeStrip : public Normalizer {
  public:
-  Strip(bool left, bool right) : left_(left), right_(right) {}
+  NormalizeStrip(bool left, bool right) : left_(left), right_(right) {}
   std::string apply(std::string text) const override {
     std::size_t begin = 0, end = 0, at = 0;  // end: behind the last character that stays
     bool started = false;
@@ -66,7 +66,7 @@ class Strip : public Normalizer {
   bool left_, right_;
 };
 
-class Sequence : public Normalizer {
+class NormalizeSequence : public Normalizer {
  public:
   std::vector<std::unique_ptr<Normalizer>> parts;
   std::string apply(std::string text) const override {
@@ -85,13 +85,13 @@ std::unique_ptr<Normalizer> make_normalizer(const Json& json, const std::string&
   if (type == "NFKC") return std::make_unique<Form>(UnicodeForm::nfkc);
   if (type == "NFKD") return std::make_unique<Form>(UnicodeForm::nfkd);
   if (type == "Lowercase") return std::make_unique<Lowercase>();
-  if (type == "Replace") return std::make_unique<ReplaceAll>(json, where);
+  if (type == "Replace") return std::make_unique<NormalizeReplace>(json, where);
   if (type == "Prepend") return std::make_unique<Prepend>(json_get<std::string>(json, "prepend", where));
   if (type == "Strip")
-    return std::make_unique<Strip>(json_get_or<bool>(json, "strip_left", true, where),
-                                   json_get_or<bool>(json, "strip_right", true, where));
+    return std::make_unique<NormalizeStrip>(json_get_or<bool>(json, "strip_left", true, where),
+                                            json_get_or<bool>(json, "strip_right", true, where));
   if (type == "Sequence") {
-    auto sequence = std::make_unique<Sequence>();
+    auto sequence = std::make_unique<NormalizeSequence>();
     for (const Json& part : json.value("normalizers", Json::array()))
       if (auto made = make_normalizer(part, where)) sequence->parts.push_back(std::move(made));
     return sequence;

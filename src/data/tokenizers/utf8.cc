@@ -7,11 +7,11 @@ namespace {
 
 // How many bytes at `at` begin a well-formed sequence (Unicode, table 3-7), and how many that sequence would
 // have. The first is 0 for a byte that begins none; the second is then 1.
-struct Sequence {
+struct Utf8Sequence {
   int present, wanted;
 };
 
-Sequence sequence_at(std::string_view text, std::size_t at) {
+Utf8Sequence sequence_at(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
   const unsigned lead = byte(0);
   if (lead < 0x80) return {1, 1};
@@ -40,7 +40,7 @@ CodePoint code_point_at(std::string_view text, std::size_t at) {
   };
   const char32_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
-  const Sequence sequence = sequence_at(text, at);
+  const Utf8Sequence sequence = sequence_at(text, at);
   if (sequence.present != sequence.wanted) return {0xFFFD, 1};
   switch (sequence.wanted) {
     case 2:
@@ -69,7 +69,7 @@ void append_utf8(std::string& text, char32_t value) {
 
 bool is_valid_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
-    const Sequence sequence = sequence_at(text, at);
+    const Utf8Sequence sequence = sequence_at(text, at);
     if (sequence.present != sequence.wanted) return false;
     at += static_cast<std::size_t>(sequence.wanted);
   }
@@ -79,7 +79,7 @@ bool is_valid_utf8(std::string_view text) {
 std::string replace_invalid_utf8(std::string_view text) {
   std::string result;
   for (std::size_t at = 0; at < text.size();) {
-    const Sequence sequence = sequence_at(text, at);
+    const Utf8Sequence sequence = sequence_at(text, at);
     const auto length = static_cast<std::size_t>(std::max(1, sequence.present));
     if (sequence.present == sequence.wanted)
       result.append(text.substr(at, length));

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "objective/fused/row_kernels.h"
+#include "objective/terms/traced_kl.h"
 
 namespace retort {
 
@@ -41,8 +42,9 @@ at::Tensor ForwardKl::chunk(const LogitChunk& chunk, double lambda, const at::Te
 }
 
 std::unique_ptr<LogitTerm> make_forward_kl(const Json& options, const std::string& where,
-                                           const TermContext&) {
+                                           const TermContext& context) {
   ForwardKlOptions parsed;
+  if (context.traces) parsed.temperature = context.traces->manifest().temperature;
   OptionList list;
   parsed.visit(list);
   assign_term_options(list, options, where);
@@ -51,7 +53,14 @@ std::unique_ptr<LogitTerm> make_forward_kl(const Json& options, const std::strin
                  .found = options.at("temperature").dump(),
                  .expected = "a number above 0",
                  .advice = ""});
-  return std::make_unique<ForwardKl>(parsed);
+  if (!context.traces) return std::make_unique<ForwardKl>(parsed);
+  const double recorded = context.traces->manifest().temperature;
+  if (parsed.temperature != recorded)
+    throw Error({.where = where + ": temperature",
+                 .found = options.at("temperature").dump(),
+                 .expected = Json(recorded).dump() + ", at which the traces were recorded",
+                 .advice = "Record traces at the temperature that the student is to learn with."});
+  return std::make_unique<TracedKl>(context.traces);
 }
 
 }  // namespace retort

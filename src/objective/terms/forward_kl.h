@@ -17,6 +17,9 @@ class ForwardKl : public LogitTerm {
   explicit ForwardKl(ForwardKlOptions options = {}) : options_(options) {}
   std::string name() const override { return "forward_kl"; }
   bool needs_teacher() const override { return true; }
+  double* changeable(std::string_view key) override {
+    return key == "temperature" ? &options_.temperature : nullptr;
+  }
   at::Tensor chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const override;
 
  private:

@@ -1,0 +1,55 @@
+#include "objective/terms/traced_kl.h"
+
+#include "base/error.h"
+#include "data/trace_key.h"
+#include "objective/fused/row_kernels.h"
+
+namespace retort {
+
+void TracedKl::prepare(const StepView& view) {
+  const Batch& batch = *view.batch.host;
+  TraceRows rows;
+  rows.width = store_->width();
+  for (std::int64_t s = 0; s < batch.sequence_count(); ++s) store_->read(trace_key(batch, s), rows);
+  if (rows.rows() != view.batch.labels.size(0))
+    throw Error({.where = "traces",
+                 .found = std::to_string(rows.rows()) + " positions",
+                 .expected = std::to_string(view.batch.labels.size(0)) + ", the targets of the batch",
+                 .advice = ""},
+                ErrorKind::failure);
+  const std::vector<std::int64_t> shape = {rows.rows(), rows.width};
+  const at::Device device = view.batch.labels.device();
+  const auto upload_rows = [&](auto& values, at::ScalarType type) {
+    return at::from_blob(values.data(), shape, at::TensorOptions(type))
+        .to(device, type, false, /*copy=*/true);
+  };
+  ids_ = upload_rows(rows.ids, at::kLong);
+  log_probs_ = upload_rows(rows.log_probs, at::kFloat);
+  probs_ = upload_rows(rows.probs, at::kFloat);
+}
+
+at::Tensor TracedKl::chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const {
+  const double tau = store_->manifest().temperature;
+  const at::Tensor& z = chunk.student;
+  const std::int64_t rows = z.size(0);
+  const at::Tensor ids = ids_.narrow(0, chunk.first, rows), probs = probs_.narrow(0, chunk.first, rows);
+  const at::Tensor& log_sum_exp = chunk.student_log_sum_exp(tau);
+  const at::Tensor log_student = z.gather(1, ids).div_(tau).sub_(log_sum_exp.unsqueeze(1));
+  const at::Tensor value =
+      (log_probs_.narrow(0, chunk.first, rows) - log_student).mul_(probs).sum(1).mul_(tau * tau);
+  if (gradient.defined()) {
+    const at::Tensor scale = chunk.weights * (lambda * tau);
+    if (z.device().is_cpu() && tau == 1) {
+      for (std::int64_t c = 0; c < rows; ++c)
+        row_kernels().add_softmax(z.const_data_ptr<float>() + c * z.stride(0), z.size(1),
+                                  log_sum_exp.const_data_ptr<float>()[c], scale.const_data_ptr<float>()[c],
+                                  gradient.mutable_data_ptr<float>() + c * gradient.stride(0));
+    } else {
+      gradient.add_((z / tau - log_sum_exp.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
+    }
+    gradient.scatter_add_(1, ids, probs * scale.neg().unsqueeze(1));
+  }
+  return value;
+}
+
+}  // namespace retort
