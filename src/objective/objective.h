@@ -32,8 +32,8 @@ class Objective {
   // With gradients enabled: forward and the head's backward in one pass. Under at::NoGradGuard: values only.
   ObjectiveResult compute(const StepView& view);
 
-  // The weight ("weight") of the term with this label, or another option of it that may change during a run. False, or nothing, when
-  // there is no such term or option.
+  // The weight ("weight") of the term with this label, or another option of it that may change during a run.
+  // False, or nothing, when there is no such term or option.
   bool set(std::string_view label, std::string_view key, double value);
   std::optional<double> get(std::string_view label, std::string_view key);
 

@@ -45,8 +45,8 @@ void read_term_options(Options& parsed, const Json& options, const std::string& 
   assign_term_options(list, options, where);
 }
 
-// Logs, parameters and schedules tell two terms of one name apart by label: the one given, else the name, numbered from
-// the second on. Adds it to those taken. Throws Error when it is taken.
+// Logs, parameters and schedules tell two terms of one name apart by label: the one given, else the name,
+// numbered from the second on. Adds it to those taken. Throws Error when it is taken.
 std::string take_label(const Json& item, std::set<std::string>& taken, const std::string& where);
 
 struct TermRow {

@@ -120,8 +120,7 @@ std::unique_ptr<StepControl> take_term_schedules(Json& terms, const std::string&
     for (auto& [key, value] : terms[i].items()) {
       if (!value.is_object() || !value.contains("schedule")) continue;
       const std::string here = where + "[" + std::to_string(i) + "]: " + key;
-      Scheduled one{
-          .term = label, .key = key, .band = {}, .schedule = {}};
+      Scheduled one{.term = label, .key = key, .band = {}, .schedule = {}};
       if (value["schedule"] == "entropy") {
         if (key != "temperature")
           throw Error(

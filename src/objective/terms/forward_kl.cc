@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "objective/fused/row_kernels.h"
-#include "objective/terms/traced_kl.h"
+#include "objective/traced_kl.h"
 
 namespace retort {
 

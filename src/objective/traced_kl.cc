@@ -1,4 +1,4 @@
-#include "objective/terms/traced_kl.h"
+#include "objective/traced_kl.h"
 
 #include "base/error.h"
 #include "data/trace_key.h"
