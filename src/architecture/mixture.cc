@@ -23,7 +23,7 @@ constexpr std::array<Mixture, 16> kMixtures = {{
     {.name = "q4_k_m", .file_type = 15, .base = "q4_k", .head = "q6_k", .value = "q6_k", .down = "q6_k"},
     {.name = "q4_k_s", .file_type = 14, .base = "q4_k", .head = "q6_k", .value = "q5_k", .down = "q5_k"},
     // For small models, whose head is a large share: below five bits a weight over the whole file.
-    {.name = "q4_k_t", .file_type = 15, .base = "q4_k", .head = "q5_k", .value = "q5_k", .down = "q5_k"},
+    {.name = "q4_k_t", .file_type = 15, .base = "q4_k", .head = "q5_k", .value = "q5_k"},
     {.name = "q4_1", .file_type = 3, .base = "q4_1", .head = "q6_k"},
     {.name = "q4_0", .file_type = 2, .base = "q4_0", .head = "q6_k"},
     {.name = "iq4_nl", .file_type = 25, .base = "iq4_nl", .head = "q6_k"},

@@ -1,0 +1,56 @@
+"""llama.cpp on a GGUF file: arguments FILE THREADS. Prints one JSON object with tokens per second."""
+import ctypes, json, sys, time
+
+import llama_cpp as llama
+
+path, threads = sys.argv[1], int(sys.argv[2])
+llama.llama_backend_init()
+silent = llama.llama_log_callback(lambda *_: None)
+llama.llama_log_set(silent, ctypes.c_void_p(0))
+model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
+options = llama.llama_context_default_params()
+options.n_ctx, options.n_batch, options.n_ubatch, options.n_seq_max = 4096, 2048, 512, 16
+options.n_threads = options.n_threads_batch = threads
+context = llama.llama_init_from_model(model, options)
+
+
+def decode(entries):
+    """entries: (token, position, sequence, wants logits)"""
+    batch = llama.llama_batch_init(len(entries), 0, 1)
+    batch.n_tokens = len(entries)
+    for i, (token, position, sequence, wants) in enumerate(entries):
+        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, position, 1, wants
+        batch.seq_id[i][0] = sequence
+    assert llama.llama_decode(context, batch) == 0
+    llama.llama_get_logits_ith(context, -1)[0]  # waits
+    llama.llama_batch_free(batch)
+
+
+def clear():
+    llama.llama_memory_clear(llama.llama_get_memory(context), True)
+
+
+def timed(action):
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+def prompt(count, sequence=0):
+    return [(1000 + 7 * i + sequence, i, sequence, i + 1 == count) for i in range(count)]
+
+
+def prefill():
+    clear()
+    return 512 / timed(lambda: decode(prompt(512)))
+
+
+def answers(sequences, length, count):
+    clear()
+    for s in range(sequences):
+        decode(prompt(length, s))
+    return sequences * count / timed(lambda: [decode([(2000 + i, length + i, s, True) for s in range(sequences)]) for i in range(count)])
+
+
+prefill()
+print(json.dumps({"prefill": max(prefill() for _ in range(3)), "decode": answers(1, 512, 64), "decode_16": answers(16, 64, 64)}))
