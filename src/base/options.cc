@@ -62,8 +62,8 @@ void OptionList::assign(const Json& values, const std::string& where) {
   if (!values.is_object())
     throw Error({.where = where, .found = values.dump(), .expected = "keys with values", .advice = ""});
   for (const auto& [key, value] : values.items()) {
-    const auto option =
-        std::find_if(options_.begin(), options_.end(), [&key = key](const Option& o) { return o.name == key; });
+    const auto option = std::find_if(options_.begin(), options_.end(),
+                                     [&key = key](const Option& o) { return o.name == key; });
     if (option == options_.end()) {
       std::vector<std::string> names;
       for (const Option& o : options_) names.push_back(o.name);
@@ -112,8 +112,12 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 std::string suggest(std::string_view name, const std::vector<std::string>& candidates) {
   if (const std::string near = nearest_name(name, candidates); !near.empty())
     return "Did you mean '" + near + "'?";
+  constexpr std::size_t kMostLetters = 400;  // a message, not a manual
   std::string text = "There are:";
-  for (const std::string& candidate : candidates) text += " " + candidate;
+  for (const std::string& candidate : candidates) {
+    if (text.size() + candidate.size() > kMostLetters) return text + " …";
+    text += " " + candidate;
+  }
   return text;
 }
 

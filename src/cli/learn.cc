@@ -144,11 +144,13 @@ void check_options(const LearnOptions& options, bool distill) {
     throw Error(
         {.where = "config", .found = "a model folder beside it", .expected = "one of the two", .advice = ""});
   check(options.trainer);
+  options.adapter.check(/*has_base=*/!options.model.empty());
 }
 
 // What a run leaves in its folder; other files there are the user's.
 void remove_run(const fs::path& out) {
-  for (const char* name : {"model", kResultFile, "metrics.jsonl", "log.txt"}) remove_tree(out / name);
+  for (const char* name : {"model", "adapter", kResultFile, "metrics.jsonl", "log.txt"})
+    remove_tree(out / name);
   delete_checkpoints(out);
   if (!fs::is_directory(out)) return;
   std::vector<fs::path> events;
@@ -165,7 +167,7 @@ bool is_within(const fs::path& path, const fs::path& folder) {
 // True when the run has ended before with the same options and inputs. What another run left is overwritten
 // only when the user says so: finished, under way, or a model that no run of ours wrote there.
 bool already_done(const LearnOptions& options, const std::string& fingerprint) {
-  const fs::path out = options.out, result = out / kResultFile, model = out / "model";
+  const fs::path out = options.out, result = out / kResultFile, model = out / options.adapter.result_folder();
   if (fs::exists(out) && !fs::is_directory(out))
     throw Error({.where = options.out, .found = "a file", .expected = "a folder", .advice = ""});
   for (const std::string& input : {options.model, options.tokenizer, options.teacher})
@@ -244,6 +246,7 @@ void LearnOptions::visit(OptionList& list, bool distill) {
   list.add("tokens_if_slow", tokens_if_slow,
            "instead of tokens, on CPUs that do not multiply bf16 in hardware");
   data.visit(list);
+  adapter.visit(list);
   trainer.visit(list);
   compute.visit(list);
 }
@@ -285,6 +288,8 @@ Json learn(const LearnOptions& given, bool distill) {
   controls.push_back(take_term_schedules(terms, "terms"));
   controls.push_back(make_elastic_mix(options.elastic, "elastic"));
   controls.push_back(make_alarms(options.alarms, "alarms"));
+  // Before terms that remember where the parameters began.
+  options.adapter.apply(student, static_cast<std::uint64_t>(options.trainer.seed));
   Objective objective = make_objective(
       terms, "terms",
       {.student = &student.config(),
@@ -301,7 +306,6 @@ Json learn(const LearnOptions& given, bool distill) {
                                                              .shuffle = true,
                                                              .epochs = 0,
                                                              .seed = options.trainer.seed}));
-  student.set_requires_grad(true);
 
   const std::uint64_t step_tokens =
       static_cast<std::uint64_t>(options.trainer.batch_tokens * options.trainer.accumulation);
@@ -353,10 +357,13 @@ Json learn(const LearnOptions& given, bool distill) {
                        {"machine", machine().to_json()},
                        {"fingerprint", fingerprint}};
   write_json(out / kResultFile, result);
-  save_model(student, options);
+  if (options.adapter.on())
+    options.adapter.save(student, options.model, out / options.adapter.result_folder());
+  else
+    save_model(student, options);
   delete_checkpoints(out);
   log_info("{} steps, {:.0f} tokens per second; the model is in {}.", report.steps, report.tokens_per_second,
-           (out / "model").string());
+           (out / options.adapter.result_folder()).string());
   set_log_file({});
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cli/adapter_options.h"
 #include "cli/compute.h"
 #include "cli_edge/verb.h"
 #include "data/dataset.h"
@@ -24,6 +25,7 @@ struct LearnOptions {
   double alpha = 0.9, temperature = 1;
   DatasetOptions data;
   TrainerOptions trainer;
+  AdapterOptions adapter;
   ComputeOptions compute;
 
   void visit(OptionList& list, bool distill);

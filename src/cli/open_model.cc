@@ -3,8 +3,10 @@
 #include <filesystem>
 
 #include "architecture/model_folder.h"
+#include "base/error.h"
 #include "cli/compute.h"
 #include "cli_edge/engine_opener.h"
+#include "model/adapters/adapter.h"
 #include "model/torch_language_model.h"
 
 namespace retort {
@@ -12,11 +14,21 @@ namespace {
 
 class FolderOrFileOpener : public ModelOpener {
  public:
-  void visit(OptionList& list) override { compute_.visit(list); }
+  void visit(OptionList& list) override {
+    list.add("adapter", adapters_, "adapter folders over the model, DIR or DIR:WEIGHT, one after another");
+    compute_.visit(list);
+  }
 
   OpenedModel open(const std::string& path, bool needs_tokenizer) const override {
-    if (std::filesystem::path(path).extension() == ".gguf")
+    const std::vector<AdapterReference> adapters = parse_adapter_references(adapters_);
+    if (std::filesystem::path(path).extension() == ".gguf") {
+      if (!adapters.empty())
+        throw Error({.where = path,
+                     .found = "a GGUF file and adapters",
+                     .expected = "a model folder for adapters",
+                     .advice = "Merge them before the export (retort merge)."});
       return open_with_engine(path, {.threads = compute_.threads}, needs_tokenizer);
+    }
     compute_.apply();
     OpenedModel opened;
     const std::filesystem::path folder = path;
@@ -24,6 +36,7 @@ class FolderOrFileOpener : public ModelOpener {
         std::filesystem::exists(folder / "tokenizer.json") || std::filesystem::exists(folder / "vocab.json");
     auto model = std::make_shared<CausalLM>(ModelFolder(folder), compute_.torch_device(), compute_.dtype());
     model->set_requires_grad(false);
+    add_adapters(*model, adapters);
     opened.model = as_language_model(std::move(model));
     if (needs_tokenizer || has_tokenizer) opened.tokenizer = open_tokenizer(folder);
     opened.chat_template = open_chat_template(folder);
@@ -32,6 +45,7 @@ class FolderOrFileOpener : public ModelOpener {
   }
 
  private:
+  std::vector<std::string> adapters_;
   ComputeOptions compute_;
 };
 

@@ -19,6 +19,8 @@ const VerbRow kVerbs[] = {
      "trace --teacher DIR --data pairs.tsv --out runs/traces", make_trace},
     {"shrink", "cut a smaller student out of a model", "shrink --model DIR --num-layers 4 --out student",
      make_shrink},
+    {"merge", "add adapters to a model's weights",
+     "merge --model DIR --adapter DIR:0.7 --adapter DIR:0.3 --out merged", make_merge},
     {"evaluate", "judge a model (or texts) on held-out pairs: BLEU, ROUGE, likelihood, speed, memory",
      "evaluate --model DIR --data pairs.tsv --limit 500 --json -",
      [] { return make_evaluate(make_model_opener()); }},

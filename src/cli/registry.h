@@ -7,6 +7,7 @@ namespace retort {
 
 std::unique_ptr<Verb> make_distill();
 std::unique_ptr<Verb> make_inspect_cka();
+std::unique_ptr<Verb> make_merge();
 std::unique_ptr<Verb> make_report();
 std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_shrink();

@@ -46,6 +46,10 @@ at::ScalarType CausalLM::dtype() const { return impl_->embed_tokens.scalar_type(
 const at::Tensor& CausalLM::head_weight() const { return impl_->head; }
 const std::vector<Parameter>& CausalLM::parameters() const { return impl_->parameters; }
 
+const std::vector<at::Tensor>& CausalLM::prefix() const { return impl_->prefix; }
+std::int64_t CausalLM::prefix_length() const { return impl_->prefix_length(); }
+CausalLM::Impl& CausalLM::parts() { return *impl_; }
+
 void CausalLM::set_requires_grad(bool on) {
   for (const Parameter& parameter : impl_->parameters) parameter.tensor.set_requires_grad(on);
 }
@@ -91,10 +95,20 @@ ModelOutput CausalLM::forward(const DeviceBatch& batch, const Taps& taps,
   const auto keep = [&](int layer, const at::Tensor& sum) {
     if (wanted(taps.hidden, layer)) output.hidden_taps[layer] = sum;
   };
-  const Dropout dropout{options.training ? options.dropout : 0, options.dropout_key};
-  const Rotation turn = rotation(batch.positions);
-  const auto packed = std::make_shared<PackedAttention>(batch.packing(), turn);
-  Stream stream{apply_dropout(impl_->embed_rows(batch.tokens, batch.positions), dropout), {}};
+  const Dropout dropout{options.training ? options.dropout : 0, options.dropout_key, 0, options.training};
+  const bool prefixed = !impl_->prefix.empty();
+  if (prefixed && !(taps.attention.empty() && taps.qkv.empty()))
+    throw Error({.where = "attention taps",
+                 .found = "a model with a prefix",
+                 .expected = "one whose attention sees tokens alone",
+                 .advice = "Use another adapter, or terms on hidden states."});
+  const at::Tensor positions = prefixed ? batch.positions + impl_->prefix_length() : batch.positions;
+  const Rotation turn = rotation(positions);
+  const std::shared_ptr<const AttentionPath> packed =
+      prefixed ? std::static_pointer_cast<const AttentionPath>(
+                     std::make_shared<PrefixedAttention>(PrefixRows(impl_->prefix, batch.packing(), turn)))
+               : std::make_shared<PackedAttention>(batch.packing(), turn);
+  Stream stream{apply_dropout(impl_->embed_rows(batch.tokens, positions), dropout), {}};
   for (int i = 0; i < layers; ++i) {
     at::Tensor sum;
     if (wanted(taps.qkv, i)) {

@@ -68,8 +68,15 @@ class CausalLM {
   // hidden [n, H] → fp32 logits [n, V]: for generation and tests, never for training.
   at::Tensor logits(const at::Tensor& hidden) const;
 
-  const std::vector<Parameter>& parameters() const;  // in parameter_specs order; tied tensors once
+  // In parameter_specs order, tied tensors once; adapters' behind them.
+  const std::vector<Parameter>& parameters() const;
   void set_requires_grad(bool on);
+
+  // Keys and values before every sequence, per layer (model/adapters/prefix.h); empty: none.
+  const std::vector<at::Tensor>& prefix() const;
+  std::int64_t prefix_length() const;
+  // Tokens that a sequence may have.
+  std::int64_t context() const { return config().max_position_embeddings - prefix_length(); }
 
   // The forward pass with attention of the caller's making (a key/value cache): rows of tokens in, [n, H]
   // after the final norm out, without a graph.
@@ -78,6 +85,7 @@ class CausalLM {
   Rotation rotation(const at::Tensor& positions) const;
 
   struct Impl;
+  Impl& parts();  // for what changes a model from outside: adapters
 
  private:
   std::unique_ptr<Impl> impl_;

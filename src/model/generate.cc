@@ -29,8 +29,7 @@ class Generator {
         ends_(model.config().eos_token_ids) {
     ends_.insert(ends_.end(), options.end_tokens.begin(), options.end_tokens.end());
     for (std::size_t i = 0; i < prompts.size(); ++i)
-      if (static_cast<std::int64_t>(prompts[i].tokens.size()) < model.config().max_position_embeddings)
-        waiting_.push_back(i);
+      if (static_cast<std::int64_t>(prompts[i].tokens.size()) < model.context()) waiting_.push_back(i);
     // Longest first, taken from the back: neighbours in length share a pass.
     std::stable_sort(waiting_.begin(), waiting_.end(), [&](std::size_t a, std::size_t b) {
       return prompts[a].tokens.size() > prompts[b].tokens.size();
@@ -62,16 +61,22 @@ class Generator {
       batch.positions.resize(batch.tokens.size());
       std::iota(batch.positions.end() - static_cast<std::ptrdiff_t>(tokens.size()), batch.positions.end(), 0);
       batch.sequence_starts.push_back(static_cast<std::int32_t>(batch.tokens.size()));
-      lengths.push_back(static_cast<std::int64_t>(tokens.size()));
+      lengths.push_back(model_.prefix_length() + static_cast<std::int64_t>(tokens.size()));
       last.push_back(batch.size() - 1);
       live_.push_back({waiting_.back(), tokens});
       waiting_.pop_back();
     }
     cache_.add(lengths);
     const DeviceBatch device_batch = upload(batch, model_.device());
-    const PrefillAttention path(cache_, first, device_batch.packing(),
-                                model_.rotation(device_batch.positions));
-    const at::Tensor hidden = model_.forward_with(path, device_batch.tokens, device_batch.positions);
+    const bool prefixed = model_.prefix_length() > 0;
+    const at::Tensor positions =
+        prefixed ? device_batch.positions + model_.prefix_length() : device_batch.positions;
+    const Packing packing = device_batch.packing();
+    const Rotation rotation = model_.rotation(positions);
+    const PrefillAttention path =
+        prefixed ? PrefillAttention(cache_, first, PrefixRows(model_.prefix(), packing, rotation))
+                 : PrefillAttention(cache_, first, packing, rotation);
+    const at::Tensor hidden = model_.forward_with(path, device_batch.tokens, positions);
     take(model_.logits(hidden.index_select(0, at::tensor(last, at::kLong).to(model_.device()))), first);
   }
 
@@ -134,7 +139,7 @@ class Generator {
     live.tokens.push_back(token);
     if (!callback_(live.prompt, token, logprob)) return false;
     return ++live.answered < options_.max_tokens &&
-           static_cast<std::int64_t>(live.tokens.size()) < model_.config().max_position_embeddings;
+           static_cast<std::int64_t>(live.tokens.size()) < model_.context();
   }
 
   const CausalLM& model_;

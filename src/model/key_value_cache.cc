@@ -60,7 +60,8 @@ void KeyValueCache::remove(std::int64_t slot) {
   lengths_.pop_back();
 }
 
-at::Tensor PrefillAttention::attend(const at::Tensor& qkv, const AttentionLayer& layer) const {
+at::Tensor PrefillAttention::attend(const at::Tensor& tokens, const AttentionLayer& layer) const {
+  const at::Tensor qkv = rows_ ? rows_->extend(tokens, layer) : tokens;
   if (rotation_.on()) rotate_in_place(qkv, layer.heads, rotation_);
   const std::vector<std::int64_t>& starts = packed_.packing().starts;
   for (const bool value : {false, true}) {
@@ -72,7 +73,8 @@ at::Tensor PrefillAttention::attend(const at::Tensor& qkv, const AttentionLayer&
           rows.narrow(0, starts[s], n).transpose(0, 1));
     }
   }
-  return packed_.attend(qkv, layer);
+  const at::Tensor output = packed_.attend(qkv, layer);
+  return rows_ ? rows_->drop(output) : output;
 }
 
 DecodeAttention::DecodeAttention(KeyValueCache& cache, Rotation rotation)

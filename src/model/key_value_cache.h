@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <optional>
 #include <vector>
 
 #include "architecture/model_config.h"
@@ -39,6 +40,13 @@ class KeyValueCache {
 // Packed prompts into slots [first_slot, …): attention within each, keys and values kept.
 class PrefillAttention : public AttentionPath {
  public:
+  // `rows`: sequences behind a prefix, whose keys and values are kept with theirs.
+  PrefillAttention(KeyValueCache& cache, std::int64_t first_slot, PrefixRows rows)
+      : cache_(cache),
+        first_slot_(first_slot),
+        rotation_(rows.rotation()),
+        packed_(rows.packing(), {}),
+        rows_(std::move(rows)) {}
   PrefillAttention(KeyValueCache& cache, std::int64_t first_slot, Packing packing, Rotation rotation)
       : cache_(cache),
         first_slot_(first_slot),
@@ -51,6 +59,7 @@ class PrefillAttention : public AttentionPath {
   std::int64_t first_slot_;
   Rotation rotation_;
   PackedAttention packed_;
+  std::optional<PrefixRows> rows_;
 };
 
 // One new token in every slot in use, against all that came before it.

@@ -33,10 +33,10 @@ class TorchLanguageModel : public LanguageModel {
       const std::string where = fmt::format("sequence {}", i);
       const auto& [tokens, adapter] = sequences[i];
       if (tokens.empty()) throw Error({.where = where, .found = "no tokens", .expected = "at least one"});
-      if (static_cast<std::int64_t>(tokens.size()) > config().max_position_embeddings)
+      if (static_cast<std::int64_t>(tokens.size()) > model_->context())
         throw Error({.where = where,
                      .found = fmt::format("{} tokens", tokens.size()),
-                     .expected = fmt::format("at most the context of {}", config().max_position_embeddings),
+                     .expected = fmt::format("at most the context of {}", model_->context()),
                      .advice = "Shorten the text"});
       for (const TokenId token : tokens)
         if (token < 0 || token >= config().vocab_size)

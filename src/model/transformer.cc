@@ -111,6 +111,18 @@ at::Tensor CausalLM::Impl::embed_rows(const at::Tensor& tokens, const at::Tensor
   return embed_positions.defined() ? x + embed(embed_positions, positions) : x;
 }
 
+std::pair<Linear*, std::int64_t> CausalLM::Impl::find_linear(const std::string& name) {
+  for (Block& block : blocks)
+    for (Linear* linear :
+         {&block.attention.qkv, &block.attention.output, &block.mlp.expand, &block.mlp.down}) {
+      std::int64_t row = 0;
+      for (std::size_t part = 0; part < linear->parts(); row += linear->weight(part++).size(0))
+        for (const Parameter& parameter : parameters)
+          if (parameter.name == name && parameter.tensor.is_same(linear->weight(part))) return {linear, row};
+    }
+  throw Error({.where = name, .found = "no linear layer of that name"}, ErrorKind::failure);
+}
+
 void CausalLM::Impl::check_batch(const DeviceBatch& batch) const {
   if (batch.tokens.numel() == 0)
     throw Error({.where = "batch", .found = "no tokens", .expected = "at least one sequence"});
@@ -126,15 +138,15 @@ void CausalLM::Impl::check_batch(const DeviceBatch& batch) const {
   if (batch.host) {
     check(batch.host->tokens.begin(), batch.host->tokens.end(), config.vocab_size, "token");
     if (embed_positions.defined())
-      check(batch.host->positions.begin(), batch.host->positions.end(), config.max_position_embeddings,
-            "position");
+      check(batch.host->positions.begin(), batch.host->positions.end(),
+            config.max_position_embeddings - prefix_length(), "position");
   } else {
     const std::int64_t n = batch.tokens.numel();
     const std::int64_t* tokens = batch.tokens.data_ptr<std::int64_t>();
     const std::int64_t* positions = batch.positions.data_ptr<std::int64_t>();
     check(tokens, tokens + n, config.vocab_size, "token");
     if (embed_positions.defined())
-      check(positions, positions + n, config.max_position_embeddings, "position");
+      check(positions, positions + n, config.max_position_embeddings - prefix_length(), "position");
   }
 }
 

@@ -24,6 +24,11 @@ struct CausalLM::Impl {
 
   // [n, H] at the entrance of the first block.
   at::Tensor embed_rows(const at::Tensor& tokens, const at::Tensor& positions) const;
+  // The group of projections that holds a canonical weight, and its first row there.
+  std::pair<Linear*, std::int64_t> find_linear(const std::string& name);
+  std::uint32_t adapter_count = 0;
+  std::vector<at::Tensor> prefix;  // per layer [P, 2 · kv_heads · head_dim]; empty: none
+  std::int64_t prefix_length() const { return prefix.empty() ? 0 : prefix.front().size(0); }
   void check_batch(const DeviceBatch& batch) const;
 
  private:

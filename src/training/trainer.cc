@@ -65,8 +65,9 @@ Json numeric_environment() {
 NamedTensors snapshot(const CausalLM& model) {
   NamedTensors copy;
   for (const Parameter& parameter : model.parameters())
-    copy.emplace_back(parameter.name, parameter.tensor.detach().to(at::kCPU, parameter.tensor.scalar_type(),
-                                                                   false, /*copy=*/true));
+    if (parameter.tensor.requires_grad())
+      copy.emplace_back(parameter.name, parameter.tensor.detach().to(at::kCPU, parameter.tensor.scalar_type(),
+                                                                     false, /*copy=*/true));
   return copy;
 }
 
@@ -74,7 +75,7 @@ void load_snapshot(const CausalLM& model, const NamedTensors& tensors) {
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> by_name(tensors.begin(), tensors.end());
   for (const Parameter& parameter : model.parameters())
-    parameter.tensor.detach().copy_(by_name.at(parameter.name));
+    if (parameter.tensor.requires_grad()) parameter.tensor.detach().copy_(by_name.at(parameter.name));
 }
 
 // Steps between snapshots that an alarm may go back to.

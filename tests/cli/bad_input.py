@@ -50,7 +50,7 @@ def pairs(name="pairs.tsv", extra=()):
     return write(name, b"".join((x if isinstance(x, bytes) else x.encode()) + b"\n" for x in [*(lines * 4), *extra]))
 
 
-def train(out, *more, data=None, **options):
+def train(out, *more, data=None, config=config, **options):
     options = {"code": 0} | options
     return run("train", "--config", config, "--tokenizer", teacher, "--data", data or pairs(), "--validation-share", "0",
                "--steps", "2", "--batch-tokens", "128", "--threads", "1", "--precision", "fp32", "--out", out, *more, **options)
@@ -293,6 +293,72 @@ def existing_output():
     assert list(stopped.glob("checkpoints/step-*")) == kept
     train(stopped, "--overwrite")
     assert (stopped / "model").exists() and not list(stopped.glob("checkpoints/step-*"))
+
+
+@case
+def bad_adapters():
+    """Of another base, too wide, half written, patterns and weights that mean nothing, two that hold one tensor."""
+    def tune(out, *more, **options):
+        options = {"code": 0} | options
+        return run("train", "--model", model, "--data", pairs(), "--validation-share", "0", "--steps", "1", "--batch-tokens", "128",
+                   "--threads", "1", "--precision", "fp32", "--out", out, *more, **options)
+
+    refused = folder / "refused"
+    tune(refused, "--adapter", "lroa", code=2, says=("adapter", "lora"))
+    tune(refused, "--adapter", "lora", "--lora-rank", "100", code=2, says=("lora_rank", "100", "32"))
+    tune(refused, "--adapter", "lora", "--lora-rank", "0", code=2, says="lora_rank")
+    tune(refused, "--adapter", "lora", "--lora-dropout", "1", code=2, says="lora_dropout")
+    tune(refused, "--adapter", "lora", "--target-modules", "c_attn", code=2, says=("target_modules", "c_attn"))
+    tune(refused, "--adapter", "hybrid", "--target-modules", "q_proj", code=2, says=("q_proj", "modules_to_save"))
+    tune(refused, "--adapter", "prefix", "--num-virtual-tokens", "64", code=2, says=("num_virtual_tokens", "64"))
+    tune(refused, "--freeze", "no_such_layer", code=2, says=("freeze", "no_such_layer"))
+    tune(refused, "--freeze", "model", code=2, says="trainable")
+    train(refused, "--adapter", "lora", code=2, says=("adapter", "model folder"))
+    assert not (refused / "adapter").exists() and not (refused / "model").exists()
+
+    tune(folder / "lora", "--adapter", "lora", "--lora-rank", "4")
+    tune(folder / "hybrid", "--adapter", "hybrid", "--lora-rank", "4")
+    tune(folder / "dora", "--adapter", "lora", "--lora-rank", "4", "--use-dora")
+    tune(folder / "prefix", "--adapter", "prefix")
+    assert contents(folder / "lora/adapter").keys() == {pathlib.Path(n) for n in ("adapter_config.json", "adapter_model.safetensors")}
+    lora, hybrid, prefix = folder / "lora/adapter", folder / "hybrid/adapter", folder / "prefix/adapter"
+    tokens = write("tokens.jsonl", '{"tokens": [1, 2, 3]}\n')
+
+    def use(*adapters, says):
+        flags = [x for adapter in adapters for x in ("--adapter", adapter)]
+        run("score", "--model", model, "--file", tokens, *flags, code=2, says=says)
+        if prefix not in adapters:
+            run("merge", "--model", model, *flags, "--out", folder / "merged", code=2, says=says)
+        assert not (folder / "merged").exists()
+
+    run("score", "--model", model, "--file", tokens, "--adapter", f"{lora}:0.5", "--adapter", hybrid, "--adapter", prefix, code=0)
+    use(f"{lora}:1", f"{lora}:-1", says="sum to zero")
+    use(f"{lora}:x", says=("DIR:WEIGHT", ":x"))
+    use(folder / "nothing", says="adapter_config.json")
+    run("score", "--model", model, "--file", tokens, "--adapter", hybrid, "--adapter", hybrid, code=2, says=("self_attn.q_proj", "hybrid"))
+    run("score", "--model", model, "--file", tokens, "--adapter", lora, "--adapter", folder / "dora/adapter", code=2, says="DoRA")
+    run("score", "--model", model, "--file", tokens, "--adapter", prefix, "--adapter", prefix, code=2, says="two prefixes")
+    run("score", "--model", model, "--file", tokens, "--adapter", f"{prefix}:0.5", code=2, says="0.5")
+    run("merge", "--model", model, "--adapter", prefix, "--out", folder / "merged", code=2, says="prefix")
+    run("merge", "--model", model, "--adapter", lora, "--method", "ties", "--density", "0", "--out", folder / "merged", code=2, says="density")
+
+    train(folder / "wide", config=config.replace("hidden_size: 32", "hidden_size: 48"))
+    train(folder / "deep", config=config.replace("num_hidden_layers: 2", "num_hidden_layers: 1"))
+    for other in ("wide", "deep"):
+        run("score", "--model", folder / other / "model", "--file", tokens, "--adapter", lora, code=2, says="lora" if other == "wide" else "layers.1")
+    half = copy_of(lora, "half")
+    good = (half / "adapter_model.safetensors").read_bytes()
+    (half / "adapter_model.safetensors").write_bytes(good[:len(good) // 2])
+    use(half, says="adapter_model.safetensors")
+    (half / "adapter_model.safetensors").unlink()
+    use(half, says="adapter_model.safetensors")
+    (half / "adapter_model.safetensors").write_bytes(good)
+    settings = json.loads((half / "adapter_config.json").read_text())
+    for changes, word in [({"peft_type": "LOHA"}, "LOHA"), ({"r": 0}, "r"), ({"bias": "all"}, "bias"), ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern"),
+                          ({"target_modules": ["c_attn"]}, "c_attn"), ({"use_dora": True}, "lora_magnitude_vector"),
+                          ({"target_modules": settings["target_modules"][:1]}, "lora_"), ({"lora_alpha": "x"}, "lora_alpha")]:
+        (half / "adapter_config.json").write_text(json.dumps(settings | changes))
+        use(half, says=word)
 
 
 @case

@@ -18,6 +18,9 @@ except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from small_models import VOCABULARY, gpt2, opt, random_model, small  # noqa: E402
+
 TOOL = Path(os.environ["RETORT_BIN"]) / "training_tool"
 if not TOOL.exists():
     print("skipped: built without LibTorch")
@@ -26,16 +29,10 @@ torch.set_num_threads(1)  # the models are tiny
 t.logging.set_verbosity_error()
 t.logging.disable_progress_bar()
 
-STEPS, ACCUMULATION, WARMUP, VOCABULARY = 10, 2, 3, 97
+STEPS, ACCUMULATION, WARMUP = 10, 2, 3
 RATE, MINIMUM, CLIP, DECAY, BETAS = 5e-3, 5e-4, 0.5, 0.1, (0.9, 0.95)
 LOSS = 1e-4  # absolute, of every step
 
-small = dict(vocab_size=VOCABULARY, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=6,
-             num_key_value_heads=2, max_position_embeddings=64, attn_implementation="eager")
-gpt2 = dict(vocab_size=VOCABULARY, n_positions=64, n_embd=48, n_layer=2, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-            bos_token_id=1, eos_token_id=2, attn_implementation="eager")
-opt = dict(vocab_size=VOCABULARY, hidden_size=48, ffn_dim=80, num_hidden_layers=2, num_attention_heads=4, dropout=0.0,
-           max_position_embeddings=64, word_embed_proj_dim=48, attn_implementation="eager")
 configs = {
     "llama": t.LlamaConfig(**small),
     "mistral": t.MistralConfig(**small, sliding_window=9, tie_word_embeddings=True),
@@ -45,15 +42,6 @@ configs = {
     "opt": t.OPTConfig(**opt),
 }
 teacher_config = t.Qwen3Config(**{**small, "hidden_size": 64, "num_hidden_layers": 3}, head_dim=16)
-
-
-def random_model(config, seed):
-    torch.manual_seed(seed)
-    model = t.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            parameter.normal_(1 if "norm" in key or "ln_" in key else 0, 0.15)
-    return model
 
 
 def random_batches():

@@ -1,11 +1,13 @@
 // Short training runs for the parity test: `training_tool FOLDER TEACHER|- REQUEST.json OUT.json` trains a
 // model folder in fp32 on the request's batches (lists of sequences with their prompt's length) with its
-// options and terms, and writes what every step logged.
+// options and terms, and writes what every step logged. With "adapter" in the request only that folder's
+// adapter learns; it is written to adapter/ beside OUT, the model to after/.
 #include <fmt/format.h>
 
 #include <cstdio>
 
 #include "base/file.h"
+#include "model/adapters/adapter.h"
 #include "training/trainer.h"
 
 namespace {
@@ -58,6 +60,12 @@ void run(const std::string& folder, const std::string& teacher_folder, const Jso
     teacher = std::make_unique<CausalLM>(ModelFolder(teacher_folder), at::kCPU, at::kFloat);
     teacher->set_requires_grad(false);
   }
+  const std::string adapter = request.value("adapter", "");
+  std::optional<AdapterFolder> start;
+  if (!adapter.empty()) {
+    start.emplace(adapter);
+    add_adapter(student, *start, 1, /*trainable=*/true);
+  }
   GivenBatches source(request.at("batches"));
   Objective objective =
       make_objective(request.at("terms"), "terms",
@@ -78,6 +86,11 @@ void run(const std::string& folder, const std::string& teacher_folder, const Jso
   Trainer(options, std::filesystem::path(out).parent_path() / "run", "")
       .run(student, teacher.get(), source, objective, callbacks);
   write_json(out, records);
+  if (!start) return;
+  save_adapter(student, start->config, std::filesystem::path(out).parent_path() / "adapter");
+  SaveModelOptions save;
+  save.dtype = DType::f32;
+  save_causal_lm(student, std::filesystem::path(out).parent_path() / "after", save);
 }
 
 }  // namespace

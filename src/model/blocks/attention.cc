@@ -180,6 +180,47 @@ at::Tensor PackedAttention::attend(const at::Tensor& qkv, const AttentionLayer& 
   return flash ? cuda_flash_attention(rotated, layer, packing_) : loop_attention(rotated, layer, packing_);
 }
 
+PrefixRows::PrefixRows(const std::vector<at::Tensor>& prefix, const Packing& packing,
+                       const Rotation& rotation)
+    : prefix_(prefix), starts_(packing.starts) {
+  const std::int64_t length = prefix.front().size(0);
+  packing_.max_length = packing.max_length + length;
+  for (std::size_t s = 0; s < starts_.size(); ++s)
+    packing_.starts.push_back(starts_[s] + static_cast<std::int64_t>(s) * length);
+  packing_.cu_seqlens = at::tensor(packing_.starts, at::kInt).to(packing.cu_seqlens.device());
+  if (!rotation.on()) return;
+  std::vector<at::Tensor> cos, sin;
+  for (std::size_t s = 0; s + 1 < starts_.size(); ++s) {
+    const std::int64_t n = starts_[s + 1] - starts_[s];
+    cos.push_back(at::ones({length, rotation.cos.size(1)}, rotation.cos.options()));
+    sin.push_back(at::zeros_like(cos.back()));
+    cos.push_back(rotation.cos.narrow(0, starts_[s], n));
+    sin.push_back(rotation.sin.narrow(0, starts_[s], n));
+  }
+  rotation_ = {at::cat(cos), at::cat(sin)};
+}
+
+at::Tensor PrefixRows::extend(const at::Tensor& qkv, const AttentionLayer& layer) const {
+  const at::Tensor& own = prefix_[static_cast<std::size_t>(layer.index)];
+  // Queries of the prefix's rows are answered and thrown away.
+  const at::Tensor block =
+      at::cat({at::zeros({own.size(0), layer.heads.q_heads * layer.heads.head_dim}, own.options()), own}, 1);
+  std::vector<at::Tensor> rows;
+  for (std::size_t s = 0; s + 1 < starts_.size(); ++s) {
+    rows.push_back(block);
+    rows.push_back(qkv.narrow(0, starts_[s], starts_[s + 1] - starts_[s]));
+  }
+  return at::cat(rows);
+}
+
+at::Tensor PrefixRows::drop(const at::Tensor& rows) const {
+  const std::int64_t length = prefix_.front().size(0);
+  std::vector<at::Tensor> kept;
+  for (std::size_t s = 0; s + 1 < starts_.size(); ++s)
+    kept.push_back(rows.narrow(0, packing_.starts[s] + length, starts_[s + 1] - starts_[s]));
+  return at::cat(kept);
+}
+
 at::Tensor OpenAttention::attend(const at::Tensor& qkv, const AttentionLayer& layer) const {
   const at::Tensor rotated = rotation_.on() ? rotate(qkv, layer.heads, rotation_) : qkv;
   std::vector<at::Tensor> outputs;
@@ -202,10 +243,10 @@ at::Tensor KeepingAttention::attend(const at::Tensor& qkv, const AttentionLayer&
   return inner_.attend(rows_, layer);
 }
 
-at::Tensor Attention::operator()(const at::Tensor& x, const AttentionPath& path) const {
-  at::Tensor rows = qkv(x);
+at::Tensor Attention::operator()(const at::Tensor& x, const AttentionPath& path, const Dropout& pass) const {
+  at::Tensor rows = qkv(x, pass);
   if (q_norm.weight.defined()) rows = head_norm(rows, layer.heads, q_norm, k_norm);
-  return output(path.attend(rows, layer));
+  return output(path.attend(rows, layer), pass);
 }
 
 }  // namespace retort

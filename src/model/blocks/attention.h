@@ -33,6 +33,8 @@ class AttentionPath {
   virtual ~AttentionPath() = default;
   // Rows [q | k | v] before rotation (which may happen in place) -> [n, q_heads · head_dim].
   virtual at::Tensor attend(const at::Tensor& qkv, const AttentionLayer& layer) const = 0;
+  // Tensors beside qkv that a layer's result depends on and that may want a gradient.
+  virtual void append_leaves(int layer, std::vector<at::Tensor>& leaves) const {}
 };
 
 // Fused: CPU kernels, variable-length flash attention on CUDA, one call per sequence elsewhere. No attention
@@ -48,6 +50,40 @@ class PackedAttention : public AttentionPath {
  private:
   Packing packing_;
   Rotation rotation_;
+};
+
+// Rows of a batch with keys and values put before every sequence.
+class PrefixRows {
+ public:
+  // `prefix` per layer [P, 2 · kv_heads · head_dim]: keys (not to be rotated) | values.
+  PrefixRows(const std::vector<at::Tensor>& prefix, const Packing& packing, const Rotation& rotation);
+  const Packing& packing() const { return packing_; }  // with the prefixes
+  const Rotation& rotation() const { return rotation_; }
+  const std::vector<at::Tensor>& prefix() const { return prefix_; }
+  at::Tensor extend(const at::Tensor& qkv, const AttentionLayer& layer) const;
+  at::Tensor drop(const at::Tensor& rows) const;  // the prefixes' rows
+
+ private:
+  std::vector<at::Tensor> prefix_;
+  std::vector<std::int64_t> starts_;  // without the prefixes
+  Packing packing_;
+  Rotation rotation_;
+};
+
+class PrefixedAttention : public AttentionPath {
+ public:
+  explicit PrefixedAttention(PrefixRows rows)
+      : rows_(std::move(rows)), inner_(rows_.packing(), rows_.rotation()) {}
+  at::Tensor attend(const at::Tensor& qkv, const AttentionLayer& layer) const override {
+    return rows_.drop(inner_.attend(rows_.extend(qkv, layer), layer));
+  }
+  void append_leaves(int layer, std::vector<at::Tensor>& leaves) const override {
+    leaves.push_back(rows_.prefix()[static_cast<std::size_t>(layer)]);
+  }
+
+ private:
+  PrefixRows rows_;
+  PackedAttention inner_;
 };
 
 // The same with probabilities computed in the open and kept: per sequence [heads, n, n], fp32,
@@ -84,7 +120,8 @@ struct Attention {
   Norm q_norm, k_norm;  // undefined weights: none
   AttentionLayer layer;
 
-  at::Tensor operator()(const at::Tensor& x, const AttentionPath& path) const;  // [n, H] -> [n, H]
+  at::Tensor operator()(const at::Tensor& x, const AttentionPath& path,
+                        const Dropout& pass = {}) const;  // [n, H] -> [n, H]
 };
 
 }  // namespace retort

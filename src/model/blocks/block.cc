@@ -74,8 +74,8 @@ Stream Block::operator()(const Stream& in, const AttentionPath& path, const Drop
   const Residual before = add_norm(in.residual, in.branch, input_norm, dropout.branch(2 * layer));
   sum = before.sum;
   const Residual middle =
-      add_norm(before.sum, attention(before.normed, path), post_norm, dropout.branch(2 * layer + 1));
-  return {middle.sum, mlp(middle.normed)};
+      add_norm(before.sum, attention(before.normed, path, dropout), post_norm, dropout.branch(2 * layer + 1));
+  return {middle.sum, mlp(middle.normed, dropout)};
 }
 
 std::vector<at::Tensor> Block::leaves() const {
@@ -97,7 +97,8 @@ Stream run_checkpointed(const Block& block, const Stream& in, std::shared_ptr<co
                         const Dropout& dropout, at::Tensor& sum) {
   if (!at::GradMode::is_enabled()) return block(in, *path, dropout, sum);
   const auto recipe = c10::make_intrusive<Recipe>(block, std::move(path), dropout);
-  const std::vector<at::Tensor> leaves = block.leaves();
+  std::vector<at::Tensor> leaves = block.leaves();
+  recipe->path->append_leaves(block.attention.layer.index, leaves);
   const variable_list out =
       CheckpointFunction::apply(in.residual, optional_of(in.branch), at::TensorList(leaves), recipe);
   sum = in.branch.defined() ? out[2] : in.residual;

@@ -12,9 +12,10 @@ struct Dropout {
   double probability = 0;
   std::uint64_t key = 0;     // of the micro-batch
   std::uint32_t stream = 0;  // which branch of which layer
+  bool training = false;     // adapters with a dropout of their own apply it
 
   bool on() const { return probability > 0; }
-  Dropout branch(std::uint32_t number) const { return {probability, key, number}; }
+  Dropout branch(std::uint32_t number) const { return {probability, key, number, training}; }
 };
 
 DropoutMask cpu_mask(const Dropout& dropout);

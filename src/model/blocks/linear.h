@@ -6,10 +6,30 @@
 
 #include <torch/torch.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "model/blocks/dropout.h"
+
 namespace retort {
+
+class Linear;
+
+// What an adapter makes of some of a layer's outputs, from outside: the layer knows no adapter by name.
+class LinearAdapter {
+ public:
+  virtual ~LinearAdapter() = default;
+  // y = the layer's output [n, Σ out_features], which may be written into.
+  virtual at::Tensor apply(const at::Tensor& x, const at::Tensor& y, const Linear& base,
+                           const Dropout& pass) const = 0;
+  virtual void append_leaves(std::vector<at::Tensor>& leaves) const = 0;
+  // Whether others may adapt the same outputs: not if it reads y as the layer's own.
+  virtual bool stacks() const = 0;
+  // The outputs that it adapts.
+  virtual std::int64_t row_begin() const = 0;
+  virtual std::int64_t rows() const = 0;
+};
 
 class Linear {
  public:
@@ -19,19 +39,30 @@ class Linear {
          const at::TensorOptions& options);
 
   // [n, in_features] -> [n, Σ out_features]
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const Dropout& pass = {}) const;
+
+  // Adapters are applied in the order in which they came. Error when one of two on the same outputs does not
+  // stack; `name` is the layer's.
+  void adapt(std::shared_ptr<const LinearAdapter> adapter, const std::string& name);
 
   const at::Tensor& weight(std::size_t part) const {
     return weights_[part];
   }  // leaf [out_features, in_features]
   const at::Tensor& bias(std::size_t part) const { return biases_[part]; }  // leaf [out_features]
+  // Rows [begin, begin + count) of the group's weight and bias, outside the graph.
+  at::Tensor rows(std::int64_t begin, std::int64_t count) const;
+  at::Tensor bias_rows(std::int64_t begin, std::int64_t count) const;  // undefined without bias
+  std::size_t parts() const { return weights_.size(); }
   bool has_bias() const { return bias_.defined(); }
-  // Appends every leaf: weights, then biases.
+  // Appends every leaf: weights, then biases, then adapters'.
   void append_leaves(std::vector<at::Tensor>& leaves) const;
 
  private:
   at::Tensor weight_, bias_;  // the group's buffers
   std::vector<at::Tensor> weights_, biases_;
+  std::vector<std::shared_ptr<const LinearAdapter>> adapters_;
+
+  at::Tensor product(const at::Tensor& x) const;
 };
 
 }  // namespace retort

@@ -67,6 +67,8 @@ at::Tensor activate(const at::Tensor& x, ActivationKind kind, bool gated) {
   return aten_activate(parts[0], kind) * parts[1];
 }
 
-at::Tensor Mlp::operator()(const at::Tensor& x) const { return down(activate(expand(x), activation, gated)); }
+at::Tensor Mlp::operator()(const at::Tensor& x, const Dropout& pass) const {
+  return down(activate(expand(x, pass), activation, gated), pass);
+}
 
 }  // namespace retort

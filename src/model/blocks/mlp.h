@@ -13,7 +13,7 @@ struct Mlp {
   ActivationKind activation = ActivationKind::silu;
   bool gated = true;
 
-  at::Tensor operator()(const at::Tensor& x) const;  // [n, H] -> [n, H]
+  at::Tensor operator()(const at::Tensor& x, const Dropout& pass = {}) const;  // [n, H] -> [n, H]
 };
 
 // [n, 2F] (gate | up) -> [n, F], or [n, F] -> [n, F] without a gate.
