@@ -201,7 +201,8 @@ void DatasetOptions::visit(OptionList& list) {
            "share of the data set aside when there are no validation files");
   list.add("limit", limit, "read at most so many records of the data (0: all)");
   list.add("validation_limit", validation_limit,
-           "read at most so many records of the validation files (0: all)");
+           "validate on at most so many records of the validation files (0: all); none of the others is "
+           "trained on either");
   list.add("max_length", max_length,
            "tokens of an example; longer dialogues are left out, longer text is cut");
   list.add("overlap", overlap,
@@ -226,14 +227,16 @@ Dataset load_dataset(const DatasetOptions& options, const Tokenizer& tokenizer,
     return split && options.validation_share > 0 && in_validation(record.id(), options.validation_share);
   };
   if (!split) {
-    merge_skips(dataset.skipped, for_each_record(options.validation, options.validation_limit,
-                                                 [&](Record record, std::int32_t file, std::int64_t number) {
-                                                   overlap.add_validation(record);
-                                                   encoder.add(
-                                                       std::move(record),
-                                                       options.validation[static_cast<std::size_t>(file)],
-                                                       file, number, true);
-                                                 }));
+    // Records beyond validation_limit are not encoded, and still must not be trained on: the whole list may
+    // judge later.
+    std::int64_t encoded = 0;
+    const auto visit = [&](Record record, std::int32_t file, std::int64_t number) {
+      overlap.add_validation(record);
+      if (options.validation_limit > 0 && encoded == options.validation_limit) return;
+      ++encoded;
+      encoder.add(std::move(record), options.validation[static_cast<std::size_t>(file)], file, number, true);
+    };
+    merge_skips(dataset.skipped, for_each_record(options.validation, 0, visit));
     encoder.flush();
   } else if (options.validation_share > 0) {
     for_each_record(options.data, options.limit, [&](const Record& record, std::int32_t, std::int64_t) {

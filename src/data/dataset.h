@@ -17,7 +17,8 @@ struct DatasetOptions {
   std::vector<std::string> validation = {};  // files; empty: split off `data` by hash
   double validation_share = 0.02;            // used when `validation` is empty
   std::int64_t limit = 0;                    // records of `data`, 0 = all
-  std::int64_t validation_limit = 0;         // records of `validation`, 0 = all
+  // Records of `validation` to validate on, 0 = all; training keeps off the others too.
+  std::int64_t validation_limit = 0;
   std::int64_t max_length =
       512;  // tokens; longer dialogues are skipped and counted, longer text is cut into several
   // What of a training record must not occur in the validation part (compared as normalized_for_overlap):

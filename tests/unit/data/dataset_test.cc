@@ -70,7 +70,9 @@ TEST_F(DatasetTest, ValidationTextIsLeftOutOfTraining) {
   EXPECT_EQ(either.validation.size(), 3);
   EXPECT_EQ(load({.data = {data}, .validation = {validation}, .overlap = "source"}).overlapping, 2);
   EXPECT_EQ(load({.data = {data}, .validation = {validation}, .overlap = "none"}).train.size(), 5);
-  EXPECT_EQ(load({.data = {data}, .validation = {validation}, .validation_limit = 1}).validation.size(), 1);
+  const Dataset limited = load({.data = {data}, .validation = {validation}, .validation_limit = 1});
+  EXPECT_EQ(limited.validation.size(), 1);
+  EXPECT_EQ(limited.overlapping, 3);  // also with what was not validated on
 }
 
 TEST_F(DatasetTest, HashSplitLeavesNearCopiesOut) {
