@@ -1,7 +1,7 @@
 # retort_room(NAME USES... [TORCH]): a static library of every .cc under src/NAME, its unit tests (tests/unit/NAME/*_test.cc)
 # in one program, and its benchmarks (bench/NAME/*_bench.cc). Headers are included as "NAME/file.h".
 #
-# One precompiled header serves all rooms with TORCH: <torch/torch.h> costs 19 s a unit without it.
+# One precompiled header serves all rooms with TORCH, <torch/torch.h> costs 19 s a unit without it; another one the rest.
 # A room whose sources do not exist yet is an empty interface, so that rooms can be written in any order.
 
 add_library(retort_flags INTERFACE)
@@ -55,6 +55,14 @@ function(retort_precompile_torch)
   target_precompile_headers(retort_torch_pch PRIVATE <torch/torch.h>)
 endfunction()
 
+function(retort_precompile_base)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/base_pch.cc CONTENT "")
+  add_library(retort_base_pch OBJECT ${CMAKE_BINARY_DIR}/base_pch.cc)
+  target_link_libraries(retort_base_pch PUBLIC retort_flags retort_base_deps)
+  target_precompile_headers(retort_base_pch PRIVATE <fmt/format.h> <nlohmann/json.hpp> <algorithm> <array> <cmath> <filesystem>
+                            <functional> <map> <memory> <optional> <span> <string> <unordered_map> <vector>)
+endfunction()
+
 function(retort_torch_unit target)
   target_link_libraries(${target} PUBLIC retort_libtorch)
   target_precompile_headers(${target} REUSE_FROM retort_torch_pch)
@@ -76,13 +84,15 @@ function(retort_room name)
     set(scope PUBLIC)
     if(ROOM_TORCH)
       retort_torch_unit(retort_${name})
+    else()
+      target_precompile_headers(retort_${name} REUSE_FROM retort_base_pch)
     endif()
     # Headers and templates (LibTorch's, nlohmann's) cost seconds a unit, even precompiled: units of a room share them. Names in
     # anonymous namespaces are therefore distinct within a room; rows of a registry, whose names are all alike, stay apart, as
     # do kernels with flags of their own.
     set_target_properties(retort_${name} PROPERTIES UNITY_BUILD ${RETORT_UNITY} UNITY_BUILD_BATCH_SIZE 8)
     set(rows ${sources})
-    list(FILTER rows INCLUDE REGEX "/(formats|families|kernels|sources)/")
+    list(FILTER rows INCLUDE REGEX "/(encodings|families|kernels|sources)/")
     if(NOT ROOM_TORCH)
       set_source_files_properties(${rows} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
@@ -105,6 +115,8 @@ function(retort_room name)
       target_compile_definitions(${name}_test PRIVATE RETORT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
       if(ROOM_TORCH)
         retort_torch_unit(${name}_test)
+      else()
+        target_precompile_headers(${name}_test REUSE_FROM retort_base_pch)
       endif()
       add_test(NAME unit.${name} COMMAND ${name}_test --gtest_brief=1 WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     endif()

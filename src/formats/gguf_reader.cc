@@ -9,11 +9,23 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/options.h"
+#include "formats/damaged_file.h"
 #include "formats/gguf.h"
 #include "formats/gguf_layout.h"
 
 namespace retort {
 namespace fs = std::filesystem;
+// A shard's keys in the order of the file.
+struct GgufHeader {
+  std::vector<std::pair<std::string, GgufValue>> values;
+  std::unordered_map<std::string, std::size_t> places;
+
+  const GgufValue* find(const std::string& key) const {
+    const auto found = places.find(key);
+    return found == places.end() ? nullptr : &values[found->second].second;
+  }
+};
+
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF is little-endian and mapped as it is");
@@ -22,13 +34,6 @@ constexpr std::uint64_t kMaxAlignment = 1 << 20;
 constexpr int kMaxShards = 1024;
 constexpr std::uint64_t kMinEntryBytes = 13;   // an empty key, a type, one byte
 constexpr std::uint64_t kMinTensorBytes = 24;  // an empty name, no dimensions, a type, an offset
-
-[[noreturn]] void refuse(const std::string& where, std::string found, std::string expected = "") {
-  throw Error({.where = where,
-               .found = std::move(found),
-               .expected = std::move(expected),
-               .advice = "The file is damaged or incomplete; copy or download it again."});
-}
 
 // Walks over a file's bytes; never past their end.
 class Cursor {
@@ -40,8 +45,8 @@ class Cursor {
 
   std::span<const std::byte> take(std::uint64_t count, const char* what) {
     if (count > left())
-      refuse(where_, fmt::format("{} bytes", bytes_.size()),
-             fmt::format("{} bytes of {} at byte {}", count, what, at_));
+      refuse_damaged(where_, fmt::format("{} bytes", bytes_.size()),
+                     fmt::format("{} bytes of {} at byte {}", count, what, at_));
     const auto part = bytes_.subspan(at_, static_cast<std::size_t>(count));
     at_ += static_cast<std::size_t>(count);
     return part;
@@ -125,7 +130,7 @@ std::string_view text_of(const GgufValue& value) {
 GgufType read_type(Cursor& cursor, const std::string& where) {
   const auto type = cursor.read<std::uint32_t>("a value's type");
   if (type > static_cast<std::uint32_t>(GgufType::f64))
-    refuse(where, fmt::format("the value type {}", type), "0 … 12");
+    refuse_damaged(where, fmt::format("the value type {}", type), "0 … 12");
   return static_cast<GgufType>(type);
 }
 
@@ -135,7 +140,8 @@ GgufValue read_value(Cursor& cursor, std::span<const std::byte> file, const std:
   if (value.type == GgufType::array) {
     value.is_array = true;
     value.type = read_type(cursor, where);
-    if (value.type == GgufType::array) refuse(where, "an array of arrays", "an array of plain values");
+    if (value.type == GgufType::array)
+      refuse_damaged(where, "an array of arrays", "an array of plain values");
     value.count = cursor.read<std::uint64_t>("an array's length");
   }
   const std::size_t begin = cursor.at();
@@ -145,36 +151,27 @@ GgufValue read_value(Cursor& cursor, std::span<const std::byte> file, const std:
   } else {
     const std::size_t size = gguf_type_size(value.type);
     if (value.count > cursor.left() / size)
-      refuse(where, fmt::format("an array of {} values", value.count), "no more than the file has bytes for");
+      refuse_damaged(where, fmt::format("an array of {} values", value.count),
+                     "no more than the file has bytes for");
     cursor.take(value.count * size, "values");
   }
   value.bytes = file.subspan(begin, cursor.at() - begin);
   if (value.type == GgufType::boolean)
     for (const std::byte byte : value.bytes)
       if (byte > std::byte{1})
-        refuse(where, fmt::format("the truth value {}", static_cast<int>(byte)), "0 or 1");
+        refuse_damaged(where, fmt::format("the truth value {}", static_cast<int>(byte)), "0 or 1");
   return value;
 }
 
-struct Header {
-  std::vector<std::pair<std::string, GgufValue>> values;
-  std::unordered_map<std::string, std::size_t> places;
-
-  const GgufValue* find(const std::string& key) const {
-    const auto found = places.find(key);
-    return found == places.end() ? nullptr : &values[found->second].second;
-  }
-};
-
-std::uint64_t alignment_of(const Header& header, const std::string& where) {
+std::uint64_t alignment_of(const GgufHeader& header, const std::string& where) {
   const GgufValue* value = header.find("general.alignment");
   if (value == nullptr) return kGgufAlignment;
   if (value->is_array || value->type != GgufType::u32)
-    refuse(where + ": general.alignment", value->describe(), "a u32");
+    refuse_damaged(where + ": general.alignment", value->describe(), "a u32");
   const auto alignment = element<std::uint32_t>(*value, 0);
   if (!std::has_single_bit(alignment) || alignment > kMaxAlignment)
-    refuse(where + ": general.alignment", fmt::format("{}", alignment),
-           fmt::format("a power of two up to {}", kMaxAlignment));
+    refuse_damaged(where + ": general.alignment", fmt::format("{}", alignment),
+                   fmt::format("a power of two up to {}", kMaxAlignment));
   return alignment;
 }
 
@@ -184,16 +181,17 @@ TensorView read_tensor_info(Cursor& cursor, std::uint64_t& offset, const std::st
   view.name = cursor.text("a tensor's name");
   const std::string place = where + ": " + view.name;
   if (view.name.empty() || view.name.size() > kGgufMaxName)
-    refuse(where, fmt::format("a tensor name of {} bytes", view.name.size()),
-           fmt::format("1 … {}", kGgufMaxName));
+    refuse_damaged(where, fmt::format("a tensor name of {} bytes", view.name.size()),
+                   fmt::format("1 … {}", kGgufMaxName));
   const auto dimensions = cursor.read<std::uint32_t>("a tensor's dimensions");
   if (dimensions > kGgufMaxDimensions)
-    refuse(place, fmt::format("{} dimensions", dimensions), fmt::format("at most {}", kGgufMaxDimensions));
+    refuse_damaged(place, fmt::format("{} dimensions", dimensions),
+                   fmt::format("at most {}", kGgufMaxDimensions));
   std::int64_t count = 1;
   for (std::uint32_t i = 0; i < dimensions; ++i) {
     const auto size = cursor.read<std::int64_t>("a tensor's shape");
     if (size < 0 || __builtin_mul_overflow(count, size, &count))
-      refuse(place, "a shape whose size overflows");
+      refuse_damaged(place, "a shape whose size overflows");
     view.shape.insert(view.shape.begin(), size);
   }
   const auto type = cursor.read<std::uint32_t>("a tensor's type");
@@ -211,21 +209,23 @@ TensorView read_tensor_info(Cursor& cursor, std::uint64_t& offset, const std::st
   const std::int64_t block = view.encoding != nullptr ? encoding->block_size : 1;
   const std::int64_t row = view.shape.empty() ? 1 : view.shape.back();
   if (row % block != 0)
-    refuse(place, fmt::format("rows of {} weights", row), fmt::format("a multiple of the block, {}", block));
+    refuse_damaged(place, fmt::format("rows of {} weights", row),
+                   fmt::format("a multiple of the block, {}", block));
   const std::int64_t bytes = view.encoding != nullptr ? encoding->bytes_per_block
                                                       : static_cast<std::int64_t>(dtype_size(view.dtype));
   std::int64_t size = 0;
-  if (__builtin_mul_overflow(count / block, bytes, &size)) refuse(place, "a size that overflows");
+  if (__builtin_mul_overflow(count / block, bytes, &size)) refuse_damaged(place, "a size that overflows");
   return view;
 }
 
 // Appends the file's tensors, which view it.
-Header read_shard(const MappedFile& file, std::vector<TensorView>& tensors) {
+GgufHeader read_shard(const MappedFile& file, std::vector<TensorView>& tensors) {
   const std::string where = file.path().string();
   Cursor cursor(file.bytes(), where);
-  if (cursor.left() < 24) refuse(where, fmt::format("{} bytes", cursor.left()), "a GGUF file");
+  if (cursor.left() < 24) refuse_damaged(where, fmt::format("{} bytes", cursor.left()), "a GGUF file");
   if (const auto magic = cursor.read<std::uint32_t>("the magic"); magic != kGgufMagic)
-    refuse(where, fmt::format("a file that begins with {:08x}", __builtin_bswap32(magic)), "GGUF (47475546)");
+    refuse_damaged(where, fmt::format("a file that begins with {:08x}", __builtin_bswap32(magic)),
+                   "GGUF (47475546)");
   const auto version = cursor.read<std::uint32_t>("the version");
   // Version 2 differs in nothing but that 3 may be big-endian too.
   if (version != kGgufVersion && version != 2)
@@ -238,21 +238,22 @@ Header read_shard(const MappedFile& file, std::vector<TensorView>& tensors) {
   const auto tensor_count = cursor.read<std::uint64_t>("the number of tensors");
   const auto value_count = cursor.read<std::uint64_t>("the number of values");
   if (value_count > cursor.left() / kMinEntryBytes)
-    refuse(where, fmt::format("{} metadata values", value_count), "no more than the file has bytes for");
+    refuse_damaged(where, fmt::format("{} metadata values", value_count),
+                   "no more than the file has bytes for");
 
-  Header header;
+  GgufHeader header;
   for (std::uint64_t i = 0; i < value_count; ++i) {
     std::string key(cursor.text("a key"));
-    if (key.empty()) refuse(where, "an empty key");
+    if (key.empty()) refuse_damaged(where, "an empty key");
     if (!header.places.emplace(key, header.values.size()).second)
-      refuse(where, "the key '" + key + "' twice");
+      refuse_damaged(where, "the key '" + key + "' twice");
     const std::string place = where + ": " + key;
     header.values.emplace_back(std::move(key), read_value(cursor, file.bytes(), place));
   }
   const std::uint64_t alignment = alignment_of(header, where);
 
   if (tensor_count > cursor.left() / kMinTensorBytes)
-    refuse(where, fmt::format("{} tensors", tensor_count), "no more than the file has bytes for");
+    refuse_damaged(where, fmt::format("{} tensors", tensor_count), "no more than the file has bytes for");
   std::vector<std::uint64_t> offsets;
   const std::size_t first = tensors.size();
   for (std::uint64_t i = 0; i < tensor_count; ++i) {
@@ -266,12 +267,12 @@ Header read_shard(const MappedFile& file, std::vector<TensorView>& tensors) {
     TensorView& view = tensors[first + i];
     const auto size = static_cast<std::uint64_t>(view.byte_size());
     if (offsets[i] != expected)
-      refuse(where + ": " + view.name, fmt::format("the offset {}", offsets[i]),
-             fmt::format("{}, the end of the tensor before", expected));
+      refuse_damaged(where + ": " + view.name, fmt::format("the offset {}", offsets[i]),
+                     fmt::format("{}, the end of the tensor before", expected));
     if (data_begin > file.bytes().size() || expected > file.bytes().size() - data_begin ||
         size > file.bytes().size() - data_begin - expected)
-      refuse(where + ": " + view.name, fmt::format("{} bytes in the file", file.bytes().size()),
-             fmt::format("{} more at byte {}", size, data_begin + expected));
+      refuse_damaged(where + ": " + view.name, fmt::format("{} bytes in the file", file.bytes().size()),
+                     fmt::format("{} more at byte {}", size, data_begin + expected));
     view.bytes = file.bytes().subspan(data_begin + expected, size);
     expected = padded(expected + size, alignment);  // below 2^64: size is below the file's
   }
@@ -283,7 +284,7 @@ Header read_shard(const MappedFile& file, std::vector<TensorView>& tensors) {
 struct GgufFile::Content {
   fs::path path;
   std::vector<MappedFile> files;
-  Header header;
+  GgufHeader header;
   std::vector<TensorView> tensors;
   std::unordered_map<std::string, std::size_t> places;
   std::map<std::string, std::string> metadata;
@@ -325,21 +326,22 @@ GgufFile::GgufFile(const fs::path& path) : content_(std::make_unique<Content>())
                    .advice = "Give the shards their own names again."});
   } else {
     if (shard->count > kMaxShards)
-      refuse(path.string(), fmt::format("{} shards", shard->count), fmt::format("at most {}", kMaxShards));
+      refuse_damaged(path.string(), fmt::format("{} shards", shard->count),
+                     fmt::format("at most {}", kMaxShards));
     for (int i = 1; i <= shard->count; ++i) {
       content.files.emplace_back(path.parent_path() / shard_name(shard->stem, i, shard->count));
-      Header header = read_shard(content.files.back(), content.tensors);
+      GgufHeader header = read_shard(content.files.back(), content.tensors);
       if (i == 1) content.header = std::move(header);
     }
     if (const GgufValue* total = content.header.find("split.tensors.count"))
       if (const auto count = integer_at(*total, 0);
           !count || *count != static_cast<std::int64_t>(content.tensors.size()))
-        refuse(path.string(), fmt::format("{} tensors in all shards", content.tensors.size()),
-               total->describe());
+        refuse_damaged(path.string(), fmt::format("{} tensors in all shards", content.tensors.size()),
+                       total->describe());
   }
   for (std::size_t i = 0; i < content.tensors.size(); ++i)
     if (!content.places.emplace(content.tensors[i].name, i).second)
-      refuse(path.string(), "the tensor '" + content.tensors[i].name + "' twice");
+      refuse_damaged(path.string(), "the tensor '" + content.tensors[i].name + "' twice");
   for (const auto& [key, value] : content.header.values)
     content.metadata.emplace(key, !value.is_array && value.type == GgufType::string
                                       ? std::string(text_of(value))

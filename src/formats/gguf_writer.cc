@@ -43,7 +43,7 @@ T checked(const std::string& key, std::int64_t value) {
 }
 
 // Caller's mistakes: an unreadable file must not come into being.
-void check_tensors(const fs::path& path, std::span<const TensorView> tensors, bool own_bytes) {
+void check_gguf_tensors(const fs::path& path, std::span<const TensorView> tensors, bool own_bytes) {
   std::unordered_set<std::string_view> names;
   for (const TensorView& tensor : tensors) {
     const auto fail = [&](std::string found, std::string expected) {
@@ -103,8 +103,8 @@ void write_file(const fs::path& path, const GgufMetadata& metadata, std::span<co
 }
 
 // Tensors in order, as many as fit; one that is larger than a shard gets its own.
-std::vector<std::span<const TensorView>> split(std::span<const TensorView> tensors,
-                                               std::uint64_t max_shard_bytes) {
+std::vector<std::span<const TensorView>> gguf_shards(std::span<const TensorView> tensors,
+                                                     std::uint64_t max_shard_bytes) {
   std::vector<std::span<const TensorView>> shards;
   std::uint64_t size = 0;
   std::size_t begin = 0;
@@ -199,8 +199,8 @@ std::string GgufMetadata::bytes() const {
 
 void write_gguf(const fs::path& path, const GgufMetadata& metadata, std::span<const TensorView> tensors,
                 const GgufOptions& options, const TensorBytes& bytes) {
-  check_tensors(path, tensors, !bytes);
-  const auto shards = split(tensors, options.max_shard_bytes);
+  check_gguf_tensors(path, tensors, !bytes);
+  const auto shards = gguf_shards(tensors, options.max_shard_bytes);
   if (shards.size() == 1) return write_file(path, metadata, tensors, bytes);
   const auto count = static_cast<int>(shards.size());
   for (int i = 0; i < count; ++i) {

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "formats/damaged_file.h"
 #include "formats/safetensors.h"
 
 namespace retort {
@@ -26,13 +27,6 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference impleme
 constexpr std::size_t kMaxDimensions = 16;
 constexpr const char* kSingleName = "model.safetensors";
 constexpr const char* kIndexName = "model.safetensors.index.json";
-
-[[noreturn]] void refuse(const std::string& where, std::string found, std::string expected = "") {
-  throw Error({.where = where,
-               .found = std::move(found),
-               .expected = std::move(expected),
-               .advice = "The file is damaged or incomplete; copy or download it again."});
-}
 
 struct HeaderEntry {
   TensorView view;
@@ -58,10 +52,10 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     if (list_ == List::shape) {
       if (value > INT64_MAX) unexpected(fmt::format("the number {}", value));
       if (entries.back().view.shape.size() == kMaxDimensions)
-        refuse(place(), fmt::format("more than {} dimensions", kMaxDimensions));
+        refuse_damaged(place(), fmt::format("more than {} dimensions", kMaxDimensions));
       entries.back().view.shape.push_back(static_cast<std::int64_t>(value));
     } else if (list_ == List::offsets) {
-      if (offsets_ == 2) refuse(place(), "more than two offsets");
+      if (offsets_ == 2) refuse_damaged(place(), "more than two offsets");
       (offsets_ == 0 ? entries.back().begin : entries.back().end) = value;
       ++offsets_;
     } else {
@@ -72,7 +66,7 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
 
   bool string(std::string& value) override {
     if (level_ == 2 && in_metadata_) {
-      if (!metadata.emplace(key_, value).second) refuse(place(), "the key twice");
+      if (!metadata.emplace(key_, value).second) refuse_damaged(place(), "the key twice");
     } else if (level_ == 2 && key_ == "dtype" && list_ == List::none) {
       const auto type = parse_dtype(value);
       if (!type)
@@ -102,7 +96,7 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
 
   bool key(std::string& value) override {
     if (level_ == 1) {
-      if (!names_.insert(value).second) refuse(where_, "the name '" + value + "' twice");
+      if (!names_.insert(value).second) refuse_damaged(where_, "the name '" + value + "' twice");
       name_ = value;
       key_.clear();
       return true;
@@ -110,17 +104,17 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     key_ = value;
     if (in_metadata_) return true;
     const auto field = std::find(kFields.begin(), kFields.end(), value);
-    if (field == kFields.end()) refuse(place(), "an unknown key", "dtype, shape and data_offsets");
+    if (field == kFields.end()) refuse_damaged(place(), "an unknown key", "dtype, shape and data_offsets");
     if (std::exchange(fields_[static_cast<std::size_t>(field - kFields.begin())], true))
-      refuse(place(), "the key twice");
+      refuse_damaged(place(), "the key twice");
     return true;
   }
 
   bool end_object() override {
     if (level_-- == 2 && !in_metadata_) {
       for (std::size_t i = 0; i < kFields.size(); ++i)
-        if (!fields_[i]) refuse(where_ + ": " + name_, fmt::format("no {}", kFields[i]));
-      if (offsets_ != 2) refuse(where_ + ": " + name_, fmt::format("{} offsets", offsets_), "two");
+        if (!fields_[i]) refuse_damaged(where_ + ": " + name_, fmt::format("no {}", kFields[i]));
+      if (offsets_ != 2) refuse_damaged(where_ + ": " + name_, fmt::format("{} offsets", offsets_), "two");
     }
     return true;
   }
@@ -137,7 +131,7 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception&) override {
-    refuse(where_, fmt::format("a header that is not JSON at its byte {}", byte));
+    refuse_damaged(where_, fmt::format("a header that is not JSON at its byte {}", byte));
   }
 
  private:
@@ -147,7 +141,9 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
   std::string place() const {
     return where_ + (name_.empty() ? "" : ": " + name_) + (key_.empty() ? "" : ": " + key_);
   }
-  [[noreturn]] void unexpected(const std::string& what) { refuse(place(), what, "a safetensors header"); }
+  [[noreturn]] void unexpected(const std::string& what) {
+    refuse_damaged(place(), what, "a safetensors header");
+  }
 
   const std::string& where_;
   int level_ = 0;
@@ -165,7 +161,7 @@ std::uint64_t checked_size(const TensorView& view, const std::string& where) {
   bool overflow = false;
   for (const std::int64_t extent : view.shape)
     overflow |= __builtin_mul_overflow(size, static_cast<std::uint64_t>(extent), &size);
-  if (overflow || size > INT64_MAX) refuse(where + ": " + view.name, "a shape whose size overflows");
+  if (overflow || size > INT64_MAX) refuse_damaged(where + ": " + view.name, "a shape whose size overflows");
   return size;
 }
 
@@ -175,17 +171,18 @@ std::vector<TensorView> read_header(const MappedFile& file, std::map<std::string
   const std::span<const std::byte> bytes = file.bytes();
   std::uint64_t header_size = 0;
   if (bytes.size() < sizeof header_size)
-    refuse(where, fmt::format("{} bytes", bytes.size()), "a safetensors file");
+    refuse_damaged(where, fmt::format("{} bytes", bytes.size()), "a safetensors file");
   std::memcpy(&header_size, bytes.data(), sizeof header_size);
   if (header_size > kMaxHeaderBytes)
-    refuse(where, fmt::format("a header of {} bytes", header_size),
-           fmt::format("at most {}", kMaxHeaderBytes));
+    refuse_damaged(where, fmt::format("a header of {} bytes", header_size),
+                   fmt::format("at most {}", kMaxHeaderBytes));
   if (header_size > bytes.size() - sizeof header_size)
-    refuse(where, fmt::format("{} bytes", bytes.size()), fmt::format("a header of {} bytes", header_size));
+    refuse_damaged(where, fmt::format("{} bytes", bytes.size()),
+                   fmt::format("a header of {} bytes", header_size));
 
   HeaderParser parser(where);
   const std::string_view header = file.text().substr(sizeof header_size, header_size);
-  if (header.empty() || header.front() != '{') refuse(where, "a header that does not begin with '{'");
+  if (header.empty() || header.front() != '{') refuse_damaged(where, "a header that does not begin with '{'");
   nlohmann::json::sax_parse(header.begin(), header.end(), &parser);
 
   const std::span<const std::byte> data = bytes.subspan(sizeof header_size + header_size);
@@ -200,21 +197,21 @@ std::vector<TensorView> read_header(const MappedFile& file, std::map<std::string
     const std::string place = where + ": " + entry.view.name;
     const std::uint64_t size = checked_size(entry.view, where);
     if (entry.end < entry.begin || entry.end > data.size())
-      refuse(place, fmt::format("data_offsets [{}, {}]", entry.begin, entry.end),
-             fmt::format("offsets in the {} bytes of data", data.size()));
+      refuse_damaged(place, fmt::format("data_offsets [{}, {}]", entry.begin, entry.end),
+                     fmt::format("offsets in the {} bytes of data", data.size()));
     if (entry.end - entry.begin != size)
-      refuse(place, fmt::format("{} bytes", entry.end - entry.begin),
-             fmt::format("{} for {}", size, entry.view.describe()));
+      refuse_damaged(place, fmt::format("{} bytes", entry.end - entry.begin),
+                     fmt::format("{} for {}", size, entry.view.describe()));
     if (entry.begin != at)
-      refuse(place, fmt::format("data from byte {}", entry.begin),
-             fmt::format("byte {}: tensors follow each other without overlaps or holes", at));
+      refuse_damaged(place, fmt::format("data from byte {}", entry.begin),
+                     fmt::format("byte {}: tensors follow each other without overlaps or holes", at));
     at = entry.end;
     entry.view.bytes = data.subspan(entry.begin, size);
     views.push_back(std::move(entry.view));
   }
   if (at != data.size())
-    refuse(where, fmt::format("{} bytes of data", data.size()),
-           fmt::format("{}, the end of the last tensor", at));
+    refuse_damaged(where, fmt::format("{} bytes of data", data.size()),
+                   fmt::format("{}, the end of the last tensor", at));
   metadata.merge(parser.metadata);
   return views;
 }
@@ -227,7 +224,7 @@ class SafetensorsSource : public TensorSource {
     std::vector<TensorView> views = read_header(file, metadata_);
     for (TensorView& view : views) {
       if (!index_.emplace(view.name, tensors_.size()).second)
-        refuse(file.path().string(), "the tensor '" + view.name + "', which another shard holds too");
+        refuse_damaged(file.path().string(), "the tensor '" + view.name + "', which another shard holds too");
       tensors_.push_back(std::move(view));
     }
     files_.push_back(std::move(file));
@@ -255,28 +252,29 @@ std::map<std::string, std::string> read_weight_map(const fs::path& path) {
   const std::string where = path.string();
   const MappedFile file(path);
   if (file.bytes().size() > kMaxHeaderBytes)
-    refuse(where, fmt::format("{} bytes", file.bytes().size()), fmt::format("at most {}", kMaxHeaderBytes));
+    refuse_damaged(where, fmt::format("{} bytes", file.bytes().size()),
+                   fmt::format("at most {}", kMaxHeaderBytes));
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
     using Event = nlohmann::json::parse_event_t;
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
     if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second)
-      refuse(where, "the key '" + parsed.get<std::string>() + "' twice");
-    if (keys.size() > 4) refuse(where, "objects nested too deeply");
+      refuse_damaged(where, "the key '" + parsed.get<std::string>() + "' twice");
+    if (keys.size() > 4) refuse_damaged(where, "objects nested too deeply");
     return true;
   };
   nlohmann::json index;
   try {
     index = nlohmann::json::parse(file.text(), check);
   } catch (const nlohmann::json::exception& error) {
-    refuse(where, "JSON that cannot be parsed");
+    refuse_damaged(where, "JSON that cannot be parsed");
   }
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-    refuse(where, "no weight_map");
+    refuse_damaged(where, "no weight_map");
   std::map<std::string, std::string> weight_map;
   for (const auto& [name, shard] : index["weight_map"].items()) {
-    if (!shard.is_string()) refuse(where + ": " + name, shard.type_name(), "a file name");
+    if (!shard.is_string()) refuse_damaged(where + ": " + name, shard.type_name(), "a file name");
     weight_map.emplace(name, shard.get<std::string>());
   }
   return weight_map;
@@ -312,11 +310,12 @@ std::unique_ptr<TensorSource> open_index(const fs::path& path) {
       const std::string& name = source->tensors()[i].name;
       const auto entry = weight_map.find(name);
       if (entry == weight_map.end() || entry->second != shard)
-        refuse(where, "nothing for '" + name + "'", "its shard " + shard);
+        refuse_damaged(where, "nothing for '" + name + "'", "its shard " + shard);
     }
   }
   for (const auto& [name, shard] : weight_map)
-    if (source->find(name) == nullptr) refuse(where, "the tensor '" + name + "'", shard + " to hold it");
+    if (source->find(name) == nullptr)
+      refuse_damaged(where, "the tensor '" + name + "'", shard + " to hold it");
   return source;
 }
 

@@ -21,7 +21,7 @@ std::uint64_t byte_size(const TensorView& tensor) {
 }
 
 // Caller's mistakes: an unreadable file must not come into being.
-void check_tensors(const fs::path& path, std::span<const TensorView> tensors, bool own_bytes) {
+void check_safetensors(const fs::path& path, std::span<const TensorView> tensors, bool own_bytes) {
   std::unordered_set<std::string_view> names;
   for (const TensorView& tensor : tensors) {
     if (tensor.name.empty() || tensor.name == "__metadata__" || !names.insert(tensor.name).second)
@@ -95,7 +95,7 @@ void write_file(const fs::path& path, std::span<const TensorView* const> tensors
 using Shard = std::vector<const TensorView*>;
 
 // In order, as many tensors as fit; one that is larger than a shard gets its own.
-std::vector<Shard> split(std::span<const TensorView> tensors, std::uint64_t max_shard_bytes) {
+std::vector<Shard> safetensors_shards(std::span<const TensorView> tensors, std::uint64_t max_shard_bytes) {
   std::vector<Shard> shards(1);
   std::uint64_t size = 0;
   for (const TensorView& tensor : tensors) {
@@ -122,7 +122,7 @@ void remove_others(const fs::path& folder, const std::unordered_set<std::string>
 
 void write_safetensors(const fs::path& path, std::span<const TensorView> tensors,
                        const SafetensorsOptions& options, const TensorBytes& bytes) {
-  check_tensors(path, tensors, !bytes);
+  check_safetensors(path, tensors, !bytes);
   Shard all;
   for (const TensorView& tensor : tensors) all.push_back(&tensor);
   write_file(path, all, options, bytes);
@@ -130,8 +130,8 @@ void write_safetensors(const fs::path& path, std::span<const TensorView> tensors
 
 void write_safetensors_folder(const fs::path& folder, std::span<const TensorView> tensors,
                               const SafetensorsOptions& options, const TensorBytes& bytes) {
-  check_tensors(folder, tensors, !bytes);
-  const std::vector<Shard> shards = split(tensors, options.max_shard_bytes);
+  check_safetensors(folder, tensors, !bytes);
+  const std::vector<Shard> shards = safetensors_shards(tensors, options.max_shard_bytes);
   std::unordered_set<std::string> written;
   if (shards.size() == 1) {
     written.insert("model.safetensors");

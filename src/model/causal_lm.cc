@@ -109,30 +109,35 @@ ModelOutput CausalLM::forward(const DeviceBatch& batch, const Taps& taps,
                      std::make_shared<PrefixedAttention>(PrefixRows(impl_->prefix, batch.packing(), turn)))
                : std::make_shared<PackedAttention>(batch.packing(), turn);
   Stream stream{apply_dropout(impl_->embed_rows(batch.tokens, positions), dropout), {}};
+  const bool drop_rows =
+      options.targets_only && batch.target_index.size(0) > 0 && !wanted(taps.hidden, layers - 1);
   for (int i = 0; i < layers; ++i) {
+    const at::Tensor rows = drop_rows && i == layers - 1 ? batch.target_index : at::Tensor();
     at::Tensor sum;
     if (wanted(taps.qkv, i)) {
       const PackedAttention fused(batch.packing(), {});
       const OpenAttention open(batch.packing(), {});
       const bool maps = wanted(taps.attention, i);
       const KeepingAttention path(maps ? static_cast<const AttentionPath&>(open) : fused, turn);
-      stream = impl_->blocks[i](stream, path, dropout, sum);
+      stream = impl_->blocks[i](stream, path, dropout, sum, rows);
       output.qkv_taps[i] = path.take_rows();
       if (maps) output.attention_taps[i] = open.take_maps();
     } else if (wanted(taps.attention, i)) {
       const OpenAttention open(batch.packing(), turn);
-      stream = impl_->blocks[i](stream, open, dropout, sum);
+      stream = impl_->blocks[i](stream, open, dropout, sum, rows);
       output.attention_taps[i] = open.take_maps();
     } else if (options.checkpoint_activations) {
-      stream = run_checkpointed(impl_->blocks[i], stream, packed, dropout, sum);
+      stream = run_checkpointed(impl_->blocks[i], stream, packed, dropout, sum, rows);
     } else {
-      stream = impl_->blocks[i](stream, *packed, dropout, sum);
+      stream = impl_->blocks[i](stream, *packed, dropout, sum, rows);
     }
     keep(i - 1, sum);
   }
   const Residual last = add_norm(stream.residual, stream.branch, impl_->norm, dropout.branch(2 * layers));
   keep(layers - 1, last.sum);
-  output.hidden = last.normed;
+  output.targets_only = options.targets_only;
+  output.hidden =
+      options.targets_only && !drop_rows ? last.normed.index_select(0, batch.target_index) : last.normed;
   return output;
 }
 

@@ -27,10 +27,16 @@ struct Taps {
 };
 
 struct ModelOutput {
-  at::Tensor hidden;                                      // [N, H] after the final norm
+  at::Tensor hidden;  // after the final norm: [N, H], or [T, H] with ForwardOptions::targets_only
+  bool targets_only = false;
   std::map<int, at::Tensor> hidden_taps;                  // [N, H]
   std::map<int, std::vector<at::Tensor>> attention_taps;  // per sequence [heads, n, n]
   std::map<int, at::Tensor> qkv_taps;  // [N, (q_heads + 2 kv_heads) · head_dim], q and k rotated
+
+  // [T, H]: of the positions that have a loss.
+  at::Tensor target_rows(const DeviceBatch& batch) const {
+    return targets_only ? hidden : hidden.index_select(0, batch.target_index);
+  }
 };
 
 struct ForwardOptions {
@@ -39,6 +45,8 @@ struct ForwardOptions {
   std::uint64_t dropout_key =
       0;  // changes each micro-batch; the mask is a function of (key, layer, position, channel)
   bool checkpoint_activations = false;  // keep only block inputs and run blocks again in the backward pass
+  // The last hidden states are wanted where a loss is: after the last attention the other rows are dropped.
+  bool targets_only = false;
 };
 
 struct Parameter {

@@ -66,16 +66,15 @@ ObjectiveResult Objective::compute(const StepView& view) {
                    .expected = "one, for the terms at hand",
                    .advice = ""},
                   ErrorKind::failure);
-    LinearLossInput input{.student_hidden = view.student_output.hidden,
+    LinearLossInput input{.student_hidden = view.student_output.target_rows(view.batch),
                           .student_head = view.student.head_weight(),
                           .teacher_hidden = {},
                           .teacher_head = {},
-                          .target_index = view.batch.target_index,
                           .labels = view.batch.labels,
                           .weights = view.batch.weights,
                           .real_vocab = real_vocab_};
     if (with_teacher) {
-      input.teacher_hidden = view.teacher_output->hidden;
+      input.teacher_hidden = view.teacher_output->target_rows(view.batch);
       input.teacher_head = view.teacher->head_weight();
     }
     for (auto& [term, lambda] : logit_terms_) term->prepare(view);

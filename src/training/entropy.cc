@@ -9,10 +9,9 @@ at::Tensor mean_entropy(const at::Tensor& logits, double temperature) {
   return -(log_probs.exp() * log_probs).sum(1).mean();
 }
 
-at::Tensor spread_targets(const DeviceBatch& batch) {
-  const std::int64_t targets = batch.target_index.size(0),
-                     step = std::max<std::int64_t>(1, targets / kEntropyPositions);
-  return batch.target_index.slice(0, 0, std::min(targets, step * kEntropyPositions), step);
+at::Tensor spread_rows(const at::Tensor& rows) {
+  const std::int64_t count = rows.size(0), step = std::max<std::int64_t>(1, count / kEntropyPositions);
+  return rows.slice(0, 0, std::min(count, step * kEntropyPositions), step);
 }
 
 }  // namespace retort

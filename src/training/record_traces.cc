@@ -108,7 +108,7 @@ std::int64_t record_traces(const CausalLM& teacher, const ExampleStore& examples
   while (const std::optional<Batch> batch = source->next()) {
     if (interrupt_requested()) break;
     const DeviceBatch here = upload(*batch, teacher.device());
-    const at::Tensor hidden = teacher.forward(here).hidden;
+    const at::Tensor hidden = teacher.forward(here, {}, {.targets_only = true}).hidden;
     std::vector<std::uint64_t> keys, draw_keys;  // per sequence, per target
     std::vector<std::int64_t> counts;
     for (std::int64_t s = 0; s < batch->sequence_count(); ++s) {
@@ -127,8 +127,7 @@ std::int64_t record_traces(const CausalLM& teacher, const ExampleStore& examples
     for (std::int64_t first = 0; first < total; first += chunk) {
       const std::int64_t rows = std::min(chunk, total - first);
       const at::Tensor logits =
-          teacher.logits(hidden.index_select(0, here.target_index.narrow(0, first, rows)))
-              .narrow(1, 0, manifest.vocab_size);
+          teacher.logits(hidden.narrow(0, first, rows)).narrow(1, 0, manifest.vocab_size);
       auto part = trace_positions(
           logits,
           std::span(draw_keys).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows)),

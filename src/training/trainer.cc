@@ -161,10 +161,9 @@ void Run::look_at_logits(const DeviceBatch& batch, const ModelOutput& output,
   if (!logs && !any_control(callbacks.controls, &StepControl::wants_logits)) return;
   if (batch.target_index.size(0) == 0) return;
   const at::NoGradGuard no_grad;
-  const at::Tensor rows = spread_targets(batch);
-  const at::Tensor student_logits = student.logits(output.hidden.detach().index_select(0, rows));
+  const at::Tensor student_logits = student.logits(spread_rows(output.target_rows(batch).detach()));
   at::Tensor teacher_logits;
-  if (teacher != nullptr) teacher_logits = teacher->logits(teacher_output.hidden.index_select(0, rows));
+  if (teacher != nullptr) teacher_logits = teacher->logits(spread_rows(teacher_output.target_rows(batch)));
   for (StepControl* control : callbacks.controls)
     if (control->wants_logits()) control->see_logits(student_logits, teacher_logits);
   if (!logs) return;
@@ -209,14 +208,15 @@ void Run::train_step() {
     ModelOutput teacher_output;
     if (teacher != nullptr) {
       const at::NoGradGuard no_grad;
-      teacher_output = teacher->forward(here, objective.teacher_taps());
+      teacher_output = teacher->forward(here, objective.teacher_taps(), {.targets_only = true});
     }
     const std::uint64_t place = static_cast<std::uint64_t>(step * options.accumulation + micro);
     const ForwardOptions forward{.training = true,
                                  .dropout = options.dropout,
                                  .dropout_key = hash64({reinterpret_cast<const char*>(&place), sizeof place},
                                                        static_cast<std::uint64_t>(options.seed)),
-                                 .checkpoint_activations = options.checkpoint_activations};
+                                 .checkpoint_activations = options.checkpoint_activations,
+                                 .targets_only = true};
     const ModelOutput output = student.forward(here, objective.student_taps(), forward);
     if (micro == 0) look_at_logits(here, output, teacher_output);
     const ObjectiveResult result =

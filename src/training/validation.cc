@@ -13,7 +13,7 @@ Likelihood likelihood(const CausalLM& model, const ExampleStore& store, std::int
   Likelihood result;
   while (const std::optional<Batch> batch = source->next()) {
     const DeviceBatch here = upload(*batch, model.device());
-    const ModelOutput output = model.forward(here);
+    const ModelOutput output = model.forward(here, {}, {.targets_only = true});
     const ObjectiveResult loss =
         cross_entropy.compute({.batch = here, .student = model, .student_output = output});
     nats = nats + loss.terms.front().sum.to(at::kDouble);

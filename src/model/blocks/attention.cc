@@ -243,10 +243,12 @@ at::Tensor KeepingAttention::attend(const at::Tensor& qkv, const AttentionLayer&
   return inner_.attend(rows_, layer);
 }
 
-at::Tensor Attention::operator()(const at::Tensor& x, const AttentionPath& path, const Dropout& pass) const {
+at::Tensor Attention::operator()(const at::Tensor& x, const AttentionPath& path, const Dropout& pass,
+                                 const at::Tensor& wanted) const {
   at::Tensor rows = qkv(x, pass);
   if (q_norm.weight.defined()) rows = head_norm(rows, layer.heads, q_norm, k_norm);
-  return output(path.attend(rows, layer), pass);
+  const at::Tensor context = path.attend(rows, layer);
+  return output(wanted.defined() ? context.index_select(0, wanted) : context, pass);
 }
 
 }  // namespace retort

@@ -120,8 +120,9 @@ struct Attention {
   Norm q_norm, k_norm;  // undefined weights: none
   AttentionLayer layer;
 
-  at::Tensor operator()(const at::Tensor& x, const AttentionPath& path,
-                        const Dropout& pass = {}) const;  // [n, H] -> [n, H]
+  // [n, H] -> [n, H], or [rows, H] when only the output of some rows is wanted (undefined: all).
+  at::Tensor operator()(const at::Tensor& x, const AttentionPath& path, const Dropout& pass = {},
+                        const at::Tensor& wanted = {}) const;
 };
 
 }  // namespace retort

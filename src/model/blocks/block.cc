@@ -10,15 +10,17 @@ using torch::autograd::variable_list;
 
 // A block's run as a value that the graph can hold.
 struct Recipe : torch::CustomClassHolder {
-  Recipe(const Block& block, std::shared_ptr<const AttentionPath> path, const Dropout& dropout)
-      : block(block), path(std::move(path)), dropout(dropout) {}
+  Recipe(const Block& block, std::shared_ptr<const AttentionPath> path, const Dropout& dropout,
+         at::Tensor rows)
+      : block(block), path(std::move(path)), dropout(dropout), rows(std::move(rows)) {}
   const Block& block;
   std::shared_ptr<const AttentionPath> path;
   Dropout dropout;
+  at::Tensor rows;
 
   variable_list run(const at::Tensor& residual, const at::Tensor& branch) const {
     at::Tensor sum;
-    Stream out = block({residual, branch}, *path, dropout, sum);
+    Stream out = block({residual, branch}, *path, dropout, sum, rows);
     return {out.residual, out.branch, sum};
   }
 };
@@ -67,14 +69,15 @@ struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
 
 }  // namespace
 
-Stream Block::operator()(const Stream& in, const AttentionPath& path, const Dropout& dropout,
-                         at::Tensor& sum) const {
+Stream Block::operator()(const Stream& in, const AttentionPath& path, const Dropout& dropout, at::Tensor& sum,
+                         const at::Tensor& rows) const {
   const auto layer = static_cast<std::uint32_t>(attention.layer.index);
   // Branch 0 is the embedding's; layer i adds 2i + 1 (attention) and 2i + 2 (MLP).
   const Residual before = add_norm(in.residual, in.branch, input_norm, dropout.branch(2 * layer));
   sum = before.sum;
-  const Residual middle =
-      add_norm(before.sum, attention(before.normed, path, dropout), post_norm, dropout.branch(2 * layer + 1));
+  const at::Tensor residual = rows.defined() ? before.sum.index_select(0, rows) : before.sum;
+  const Residual middle = add_norm(residual, attention(before.normed, path, dropout, rows), post_norm,
+                                   dropout.branch(2 * layer + 1));
   return {middle.sum, mlp(middle.normed, dropout)};
 }
 
@@ -94,9 +97,9 @@ std::vector<at::Tensor> Block::leaves() const {
 }
 
 Stream run_checkpointed(const Block& block, const Stream& in, std::shared_ptr<const AttentionPath> path,
-                        const Dropout& dropout, at::Tensor& sum) {
-  if (!at::GradMode::is_enabled()) return block(in, *path, dropout, sum);
-  const auto recipe = c10::make_intrusive<Recipe>(block, std::move(path), dropout);
+                        const Dropout& dropout, at::Tensor& sum, const at::Tensor& rows) {
+  if (!at::GradMode::is_enabled()) return block(in, *path, dropout, sum, rows);
+  const auto recipe = c10::make_intrusive<Recipe>(block, std::move(path), dropout, rows);
   std::vector<at::Tensor> leaves = block.leaves();
   recipe->path->append_leaves(block.attention.layer.index, leaves);
   const variable_list out =

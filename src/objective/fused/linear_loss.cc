@@ -41,7 +41,7 @@ struct Pass {
   at::Tensor student_logits,
       teacher_logits;  // [chunk_rows, vocab], see logits_dtype; the student's are replaced by gradients
   at::Tensor values;   // fp32 [K, T]
-  at::Tensor hidden_gradient;  // [N, H] or undefined
+  at::Tensor hidden_gradient;  // [T, H] or undefined
   at::Tensor head_gradient;    // fp32 [V, H] or undefined
 
   bool wants_gradient() const { return hidden_gradient.defined() || head_gradient.defined(); }
@@ -88,15 +88,14 @@ void run_terms_in_blocks(Pass& pass, std::int64_t first, const at::Tensor& stude
 
 void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
   const LinearLossInput& in = pass.input;
-  const at::Tensor index = in.target_index.narrow(0, first, rows);
   const at::Tensor head = in.student_head.narrow(0, 0, pass.vocab);
-  const at::Tensor hidden = in.student_hidden.index_select(0, index);
+  const at::Tensor hidden = in.student_hidden.narrow(0, first, rows);
   at::Tensor student = pass.student_logits.narrow(0, 0, rows);
   project(hidden, head, student);
   at::Tensor teacher;
   if (pass.with_teacher) {
     teacher = pass.teacher_logits.narrow(0, 0, rows);
-    project(in.teacher_hidden.index_select(0, index), in.teacher_head.narrow(0, 0, pass.vocab), teacher);
+    project(in.teacher_hidden.narrow(0, first, rows), in.teacher_head.narrow(0, 0, pass.vocab), teacher);
   }
   at::Tensor gradient;  // of the logits, in the head's dtype
   if (student.device().is_cpu()) {
@@ -108,9 +107,8 @@ void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
     run_terms(pass, first, student, teacher, sum);
     gradient = sum.defined() ? sum.to(head.scalar_type()) : sum;
   }
-  // Added, not copied: a padded list of targets may name a position twice.
   if (pass.hidden_gradient.defined())
-    pass.hidden_gradient.index_add_(0, index, rows_gradient(gradient, head));
+    pass.hidden_gradient.narrow(0, first, rows).copy_(rows_gradient(gradient, head));
   if (pass.head_gradient.defined()) {
     at::Tensor real = pass.head_gradient.narrow(0, 0, pass.vocab);
     add_head_gradient(gradient, hidden, real);
@@ -121,17 +119,19 @@ void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
   if (in.student_hidden.dim() != 2 || in.student_head.dim() != 2 ||
       in.student_hidden.size(1) != in.student_head.size(1) ||
       in.student_hidden.scalar_type() != in.student_head.scalar_type())
-    fail("student hidden states and head of different width or dtype", "[N, H] and [V, H]");
+    fail("student hidden states and head of different width or dtype", "[T, H] and [V, H]");
   if (with_teacher && (!in.teacher_hidden.defined() || !in.teacher_head.defined()))
     fail("no teacher", "one, for the terms at hand");
   if (with_teacher && (in.teacher_hidden.size(1) != in.teacher_head.size(1) ||
                        in.teacher_hidden.scalar_type() != in.teacher_head.scalar_type()))
-    fail("teacher hidden states and head of different width or dtype", "[N, H] and [V, H]");
+    fail("teacher hidden states and head of different width or dtype", "[T, H] and [V, H]");
   if (vocab > in.student_head.size(0) || (with_teacher && vocab > in.teacher_head.size(0)))
     fail("a head with fewer rows than the vocabulary's " + std::to_string(vocab) + " tokens",
          "at least as many");
-  if (in.labels.size(0) != in.target_index.size(0) || in.weights.size(0) != in.target_index.size(0))
-    fail("target_index, labels and weights of different lengths", "one entry per target");
+  const std::int64_t targets = in.student_hidden.size(0);
+  if (in.labels.size(0) != targets || in.weights.size(0) != targets ||
+      (with_teacher && in.teacher_hidden.size(0) != targets))
+    fail("hidden states, labels and weights of different lengths", "one row per target");
   if (in.labels.device().is_cpu() && in.labels.numel() > 0) {
     const auto [least, most] = in.labels.aminmax();
     if (least.item<std::int64_t>() < 0 || most.item<std::int64_t>() >= vocab)
@@ -161,7 +161,7 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
   {
     const at::NoGradGuard no_grad;
     pass.input = input;
-    const std::int64_t targets = input.target_index.size(0);
+    const std::int64_t targets = input.student_hidden.size(0);
     pass.chunk_rows =
         std::min(targets, chunk_rows > 0 ? chunk_rows : default_chunk_rows(targets, pass.vocab));
     const at::TensorOptions fp32 = input.student_head.options().dtype(at::kFloat);
@@ -171,7 +171,7 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
     if (pass.with_teacher)
       pass.teacher_logits =
           at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.teacher_head)));
-    if (hidden_wanted) pass.hidden_gradient = at::zeros_like(input.student_hidden);
+    if (hidden_wanted) pass.hidden_gradient = at::empty_like(input.student_hidden);
     if (head_wanted) pass.head_gradient = at::zeros(input.student_head.sizes(), fp32);
     for (std::int64_t first = 0; first < targets; first += pass.chunk_rows)
       run_chunk(pass, first, std::min(pass.chunk_rows, targets - first));

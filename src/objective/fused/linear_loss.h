@@ -1,5 +1,5 @@
 // Head and losses as one operation: logits are made for a chunk of target positions at a time, used for every
-// logit term, turned into gradients of hidden states and head, and dropped. No [N, V] tensor exists.
+// logit term, turned into gradients of hidden states and head, and dropped. No [T, V] tensor exists.
 #pragma once
 
 #include <span>
@@ -9,11 +9,10 @@
 namespace retort {
 
 struct LinearLossInput {
-  at::Tensor student_hidden;  // [N, H_S], part of the graph
+  at::Tensor student_hidden;  // [T, H_S] at the targets, part of the graph
   at::Tensor student_head;    // [V_S, H_S], part of the graph
-  at::Tensor teacher_hidden;  // [N, H_T] or undefined; never differentiated
+  at::Tensor teacher_hidden;  // [T, H_T] or undefined; never differentiated
   at::Tensor teacher_head;    // [V_T, H_T]
-  at::Tensor target_index;    // int64 [T]
   at::Tensor labels;          // int64 [T]
   at::Tensor weights;         // fp32 [T]
   std::int64_t real_vocab =

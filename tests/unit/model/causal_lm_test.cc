@@ -114,6 +114,29 @@ TEST_P(Shape, TapsCarryGradients) {
   }
 }
 
+TEST_P(Shape, TargetsAloneHaveTheSameStatesAndGradients) {
+  CausalLM model(GetParam(), at::kCPU, at::kFloat, 1);
+  const Batch batch = some_batch();
+  const DeviceBatch device_batch = upload(batch, at::kCPU);
+  const Step all = run_step(model, {});
+  for (const bool checkpoint : {false, true})
+    for (const Taps& taps :
+         {Taps{}, Taps{.hidden = {2}, .attention = {}}, Taps{.hidden = {1}, .attention = {2}}}) {
+      const ForwardOptions options{.checkpoint_activations = checkpoint, .targets_only = true};
+      const ModelOutput output = model.forward(device_batch, taps, options);
+      EXPECT_EQ(output.hidden.size(0), device_batch.target_index.size(0));
+      for (const auto& [layer, tensor] : output.hidden_taps)
+        EXPECT_EQ(tensor.size(0), device_batch.tokens.size(0));
+      EXPECT_LE(largest_difference(output.hidden, model.forward(device_batch).target_rows(device_batch)),
+                1e-5);
+      const Step some = run_step(model, options, taps);
+      EXPECT_NEAR(some.loss.item<double>(), all.loss.item<double>(), 1e-5);
+      for (std::size_t i = 0; i < all.gradients.size(); ++i)
+        EXPECT_LE(largest_difference(some.gradients[i], all.gradients[i]), 1e-5)
+            << model.parameters()[i].name;
+    }
+}
+
 TEST_P(Shape, FrozenModelMakesNoGraph) {
   CausalLM model(GetParam(), at::kCPU, at::kFloat, 1);
   model.set_requires_grad(false);

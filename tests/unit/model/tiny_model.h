@@ -78,8 +78,7 @@ inline Batch some_batch() {
 // Mean cross entropy at the targets, through ATen.
 inline at::Tensor mean_cross_entropy(const CausalLM& model, const DeviceBatch& batch,
                                      const ModelOutput& output) {
-  const at::Tensor logits =
-      at::linear(output.hidden.index_select(0, batch.target_index), model.head_weight());
+  const at::Tensor logits = at::linear(output.target_rows(batch), model.head_weight());
   return at::cross_entropy_loss(logits.to(at::kFloat), batch.labels);
 }
 
