@@ -1,43 +1,15 @@
 #include "cli/recipe.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 
 #include "base/error.h"
+#include "cli/recipe_values.h"
 #include "cli/registry.h"
 
 namespace retort {
 namespace {
-
-// "${key}" → the recipe's own value, in every text below `value`.
-void substitute(Json& value, const Json& variables, const std::string& where) {
-  if (value.is_structured()) {
-    for (Json& item : value) substitute(item, variables, where);
-    return;
-  }
-  if (!value.is_string()) return;
-  std::string text = value.get<std::string>();
-  for (std::size_t at = text.find("${"); at != std::string::npos; at = text.find("${", at)) {
-    const std::size_t end = text.find('}', at);
-    const std::string key = end == std::string::npos ? "" : text.substr(at + 2, end - at - 2);
-    if (!variables.contains(key)) {
-      std::vector<std::string> names;
-      for (const auto& [name, unused] : variables.items()) names.push_back(name);
-      throw Error({.where = where,
-                   .found = "'" + text + "', and no key '" + key + "'",
-                   .expected = "",
-                   .advice = suggest(key, names)});
-    }
-    const Json& variable = variables.at(key);
-    if (at == 0 && end + 1 == text.size() && !variable.is_string()) {  // the whole text: keep the type
-      value = variable;
-      return;
-    }
-    const std::string replacement = variable.is_string() ? variable.get<std::string>() : variable.dump();
-    text.replace(at, end + 1 - at, replacement);
-    at += replacement.size();
-  }
-  value = text;
-}
 
 struct Override {
   std::string stage, key;  // stage empty: a key of the recipe itself
@@ -120,6 +92,7 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
   }
   if (!variables.contains("run")) variables["run"] = "runs/" + path.stem().string();
 
+  expand_loops(document["stages"], variables, where);
   Recipe recipe;
   std::vector<std::string> names;
   for (std::size_t i = 0; i < document["stages"].size(); ++i) {
@@ -134,14 +107,17 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
   }
   for (const Override& o : parsed) {
     if (o.stage.empty()) continue;
-    const auto stage = std::find_if(recipe.stages.begin(), recipe.stages.end(),
-                                    [&](const Stage& s) { return s.name == o.stage; });
-    if (stage == recipe.stages.end())
+    bool found = false;
+    for (Stage& stage : recipe.stages)
+      if (fnmatch(o.stage.c_str(), stage.name.c_str(), 0) == 0) {
+        stage.options[o.key] = o.value;
+        found = true;
+      }
+    if (!found)
       throw Error({.where = where,
                    .found = "no stage '" + o.stage + "'",
                    .expected = "",
                    .advice = suggest(o.stage, names)});
-    stage->options[o.key] = o.value;
   }
   recipe.resolved = variables;
   recipe.resolved["stages"] = Json::array();

@@ -5,6 +5,8 @@
 //     - shrink: {model: assets/teacher, num_layers: 4, out: "${run}/cut"}
 //     - distill: {name: again, teacher: assets/teacher, student: "${run}/cut", …}   # name: default is the
 //     verb
+//     - for_each: {seed: [1, 2, 3]}                                                  # cli/recipe_values.h
+//       do: {train: {name: "seed-${seed}", seed: "${seed}", …}}
 #pragma once
 
 #include <filesystem>
@@ -27,8 +29,9 @@ struct Recipe {
   Json resolved;  // after overrides and substitution, as written to the run folder
 };
 
-// `overrides`: "--STAGE.KEY=VALUE" and "--KEY=VALUE" for the recipe's own keys. Unknown stages, keys and
-// verbs are Errors with the nearest name; all stages' options are checked before the first one runs.
+// `overrides`: "--STAGE.KEY=VALUE", where '*' in STAGE is any text, and "--KEY=VALUE" for the recipe's own
+// keys. Unknown stages, keys and verbs are Errors with the nearest name; all stages' options are checked
+// before the first one runs.
 Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
 }  // namespace retort
