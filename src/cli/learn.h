@@ -29,6 +29,8 @@ struct LearnOptions {
   ComputeOptions compute;
 
   void visit(OptionList& list, bool distill);
+  // Throws Error naming the first option out of its range, or missing.
+  void check(bool distill) const;
 };
 
 // Trains and writes out/model, out/metrics.jsonl, TensorBoard events, out/log.txt and out/train.json; goes on
