@@ -1,5 +1,8 @@
 #include "cli/compute.h"
 
+#include <ATen/DeviceAccelerator.h>
+#include <malloc.h>
+
 #include "base/error.h"
 #include "base/machine.h"
 
@@ -36,6 +39,22 @@ at::ScalarType ComputeOptions::dtype() const {
   if (precision == "bf16") return at::kBFloat16;
   if (precision == "fp16") return at::kHalf;
   return torch_device().is_cuda() || machine().fast_bf16() ? at::kBFloat16 : at::kFloat;
+}
+
+void ComputeOptions::reset_peak() const {
+  if (torch_device().is_cuda()) {
+    at::accelerator::resetPeakStats(torch_device().index());
+  } else {
+    ::malloc_trim(0);  // what was freed before is not ours
+    reset_peak_memory();
+  }
+}
+
+std::uint64_t ComputeOptions::peak_bytes() const {
+  if (torch_device().is_cpu()) return peak_memory_bytes();
+  constexpr std::size_t kAggregate = 0;  // StatType::AGGREGATE, in namespaces that differ between versions
+  return static_cast<std::uint64_t>(
+      at::accelerator::getDeviceStats(torch_device().index()).allocated_bytes[kAggregate].peak);
 }
 
 Json ComputeOptions::describe() const {

@@ -21,6 +21,10 @@ struct ComputeOptions {
   at::Device torch_device() const;
   // auto: bf16 on CUDA and on CPUs that multiply it in hardware, else fp32.
   at::ScalarType dtype() const;
+  // Memory of the device since the last reset, at its highest: of this process on a CPU, of LibTorch's
+  // allocator on a GPU. What earlier work of the process still holds is counted.
+  void reset_peak() const;
+  std::uint64_t peak_bytes() const;
   Json describe() const;  // {"device": "cpu", "precision": "bf16", "threads": 2}
 };
 

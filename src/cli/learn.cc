@@ -41,6 +41,26 @@ Json objective_terms(const LearnOptions& options, bool distill) {
   return terms;
 }
 
+// Of the validation answers; 0 without any.
+double tokens_per_char(const Dataset& dataset) {
+  return static_cast<double>(dataset.validation.total_targets()) /
+         static_cast<double>(std::max<std::int64_t>(1, dataset.validation_chars));
+}
+
+std::int64_t trainable_parameters(const CausalLM& model) {
+  std::int64_t count = 0;
+  for (const Parameter& parameter : model.parameters())
+    if (parameter.tensor.requires_grad()) count += parameter.tensor.numel();
+  return count;
+}
+
+std::uint64_t folder_bytes(const fs::path& folder) {
+  std::uint64_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  return bytes;
+}
+
 // What happens on the side of a run: validation, a progress bar, records of figures.
 TrainerCallbacks make_callbacks(const LearnOptions& options, const Dataset& dataset, bool distill) {
   const std::uint64_t step_tokens =
@@ -80,6 +100,7 @@ Json learn(const LearnOptions& given, bool distill) {
   LearnOptions options = given;
   options.check(distill);
   options.compute.apply();
+  options.compute.reset_peak();
   const bool slow = options.compute.torch_device().is_cpu() && !machine().fast_bf16();
   const bool shortened = slow && options.tokens_if_slow > 0;
   if (shortened) options.trainer.tokens = options.tokens_if_slow;
@@ -141,19 +162,24 @@ Json learn(const LearnOptions& given, bool distill) {
     log_info("Stopped; a checkpoint was written. The same command goes on from here.");
     return nullptr;
   }
-  const Json result = {{"steps", report.steps},
-                       {"tokens", report.tokens},
-                       {"seconds", report.seconds},
-                       {"tokens_per_second", report.tokens_per_second},
-                       {"best_step", report.best_step},
-                       {"validation_nats_per_token", report.best_validation},
-                       {"skipped_steps", report.skipped_steps},
-                       {"shortened_for_slow_cpu", shortened},
-                       {"compute", options.compute.describe()},
-                       {"machine", machine().to_json()},
-                       {"fingerprint", fingerprint}};
+  Json result = {{"steps", report.steps},
+                 {"tokens", report.tokens},
+                 {"seconds", report.seconds},
+                 {"tokens_per_second", report.tokens_per_second},
+                 {"best_step", report.best_step},
+                 {"validation_nats_per_token", report.best_validation},
+                 {"validation_nats_per_char", report.best_validation * tokens_per_char(dataset)},
+                 {"trainable_parameters", trainable_parameters(student)},
+                 {"peak_memory_bytes", options.compute.peak_bytes()},
+                 {"skipped_steps", report.skipped_steps},
+                 {"shortened_for_slow_cpu", shortened},
+                 {"compute", options.compute.describe()},
+                 {"machine", machine().to_json()},
+                 {"fingerprint", fingerprint}};
   write_json(out / kLearnResult, result);
   save_result(student, options);
+  result["result_bytes"] = folder_bytes(out / options.adapter.result_folder());
+  write_json(out / kLearnResult, result);
   delete_checkpoints(out);
   log_info("{} steps, {:.0f} tokens per second; the model is in {}.", report.steps, report.tokens_per_second,
            (out / options.adapter.result_folder()).string());

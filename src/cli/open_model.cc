@@ -12,6 +12,25 @@
 namespace retort {
 namespace {
 
+// What a path means: a model, or an adapter over the base that it names, in a folder or in a training run's.
+struct Meaning {
+  std::filesystem::path model;
+  std::vector<AdapterReference> adapters;
+};
+Meaning read_path(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  if (fs::exists(path / "train.json"))
+    return read_path(path / (fs::exists(path / "adapter") ? "adapter" : "model"));
+  if (!fs::exists(path / "adapter_config.json")) return {path, {}};
+  const std::string base = AdapterFolder(path).config.base;
+  if (base.empty() || !fs::exists(base))
+    throw Error({.where = (path / "adapter_config.json").string() + ": base_model_name_or_path",
+                 .found = base.empty() ? "nothing" : base + ", which is not here",
+                 .expected = "the base model's folder",
+                 .advice = "Give the base as the model and this folder as --adapter."});
+  return {base, {{path.string(), 1}}};
+}
+
 class FolderOrFileOpener : public ModelOpener {
  public:
   void visit(OptionList& list) override {
@@ -20,9 +39,9 @@ class FolderOrFileOpener : public ModelOpener {
   }
 
   OpenedModel open(const std::string& path, bool needs_tokenizer) const override {
-    const std::vector<AdapterReference> adapters = parse_adapter_references(adapters_);
+    const std::vector<AdapterReference> given = parse_adapter_references(adapters_);
     if (std::filesystem::path(path).extension() == ".gguf") {
-      if (!adapters.empty())
+      if (!given.empty())
         throw Error({.where = path,
                      .found = "a GGUF file and adapters",
                      .expected = "a model folder for adapters",
@@ -31,7 +50,8 @@ class FolderOrFileOpener : public ModelOpener {
     }
     compute_.apply();
     OpenedModel opened;
-    const std::filesystem::path folder = path;
+    auto [folder, adapters] = read_path(path);
+    adapters.insert(adapters.end(), given.begin(), given.end());
     const bool has_tokenizer =
         std::filesystem::exists(folder / "tokenizer.json") || std::filesystem::exists(folder / "vocab.json");
     auto model = std::make_shared<CausalLM>(ModelFolder(folder), compute_.torch_device(), compute_.dtype());

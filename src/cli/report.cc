@@ -6,37 +6,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "cli/registry.h"
-#include "evaluate/evaluate.h"
+#include "cli/report_rows.h"
 #include "report/table.h"
 
 namespace retort {
 namespace fs = std::filesystem;
 namespace {
-
-// One of the figures that `retort evaluate --json` writes, as a column.
-struct Column {
-  const char *key, *title, *unit, *better;
-  int digits;
-};
-constexpr Column kColumns[] = {
-    {"parameters", "parameters", "M", "none", 2},
-    {"file_bytes", "file", "MB", "none", 1},
-    {"bleu4", "BLEU-4", "", "high", 2},
-    {"rouge_l", "ROUGE-L", "", "high", 4},
-    {"nats_per_char", "nats / character", "", "low", 4},
-    {"tokens_per_second", "tokens / s", "", "high", 0},
-    {"latency_median_ms", "latency, median", "ms", "low", 0},
-    {"latency_p99_ms", "latency, 99 %", "ms", "low", 0},
-    {"peak_memory_bytes", "peak memory", "MB", "low", 0},
-};
-
-double scale_of(const std::string& unit) { return unit == "M" || unit == "MB" ? 1e-6 : 1; }
 
 std::string today() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
@@ -52,9 +34,18 @@ class Report : public Verb {
              "run folder, where report.json and report.html are written (may stand without its flag)");
     list.add("title", title_, "of the page");
     list.add("language", language_, "of the headings").choices = {"en", "zh"};
-    list.add("rows", rows_,
-             "[{name: …, evaluation: PATH without .json/.jsonl}, …]: the table; without it report.json is "
-             "rendered again");
+    list.add(
+        "rows", rows_,
+        "[{name: …, evaluation: PATH without .json/.jsonl}, …]: the table; several paths are runs of one "
+        "thing (seeds), training: their train.json files, general: evaluations of a task that may be "
+        "forgotten; without rows report.json is rendered again");
+    list.add("columns", columns_,
+             "keys of the columns to show, e.g. bleu4,nats_per_char; none: all that have figures");
+    list.add("general_before", general_before_, "evaluation of that task before training");
+    list.add("plots", plots_,
+             "pictures of one column against another, e.g. [{x: trainable_parameters, y: rouge_l, log_x: "
+             "true}]; rows "
+             "with the same series share a line");
     list.add("compare", compare_, "[[NAME, NAME], …]: rows compared by paired bootstrap");
     list.add("margin", margin_,
              "[TEACHER, COPY]: also show each row's share of the teacher's BLEU margin over copying");
@@ -74,9 +65,12 @@ class Report : public Verb {
 
   std::vector<std::string> inputs() const override {
     std::vector<std::string> paths;
-    for (const Json& row : rows_)
-      for (const char* extension : {".json", ".jsonl"})
-        paths.push_back(row.value("evaluation", "") + extension);
+    for (const Json& row : rows_) {
+      const std::vector<std::string> read = report_row_inputs(row);
+      paths.insert(paths.end(), read.begin(), read.end());
+    }
+    if (!general_before_.empty())
+      for (const char* extension : {".json", ".jsonl"}) paths.push_back(general_before_ + extension);
     for (const Json& curve : curves_) paths.push_back(curve.value("metrics", ""));
     paths.insert(paths.end(), heatmaps_.begin(), heatmaps_.end());
     for (const Json& stage : stages_) paths.push_back(stage.get<std::string>());
@@ -106,29 +100,17 @@ class Report : public Verb {
   }
 
  private:
-  struct Row {
-    std::string name;
-    Json figures;
-    Evaluation evaluation;
-  };
-
   Json gather(const fs::path& folder) {
-    std::vector<Row> rows;
-    for (const Json& item : rows_) {
-      const std::string where = "report: rows";
-      Row row{json_get<std::string>(item, "name", where), {}, {}};
-      const std::string path = json_get<std::string>(item, "evaluation", where);
-      row.figures = read_json(path + ".json");
-      EvaluateOptions options;
-      options.bleu_tokenize = row.figures.value("bleu_tokenize", options.bleu_tokenize);
-      row.evaluation = read_outputs(path + ".jsonl", options);
-      rows.push_back(std::move(row));
-    }
+    std::optional<Evaluation> before;
+    if (!general_before_.empty()) before = read_evaluation(general_before_);
+    std::vector<ReportRow> rows;
+    for (const Json& item : rows_) rows.push_back(read_report_row(item, before, "report: rows"));
     Json report = {{"title", title_.empty() ? folder.filename().string() : title_},
                    {"date", today()},
                    {"machine", machine().to_json()}};
     if (fs::exists(folder / "recipe.json")) report["recipe"] = read_file(folder / "recipe.json");
     report["table"] = make_table(rows);
+    report["plots"] = make_plots(rows, report["table"]);
     report["comparisons"] = make_comparisons(rows);
     report["curves"] = make_curves();
     report["heatmaps"] = make_heatmaps();
@@ -137,40 +119,104 @@ class Report : public Verb {
     return report;
   }
 
-  Json make_table(const std::vector<Row>& rows) const {
+  // Columns that were asked for, or all; those without a figure in any row are left out.
+  std::vector<ReportColumn> chosen_columns(const std::vector<ReportRow>& rows) const {
+    std::vector<std::string> known;
+    for (const ReportColumn& column : report_columns()) known.push_back(column.key);
+    for (const std::string& key : columns_)
+      if (std::find(known.begin(), known.end(), key) == known.end())
+        throw Error({.where = "report: columns",
+                     .found = "'" + key + "'",
+                     .expected = "",
+                     .advice = suggest(key, known)});
+    std::vector<ReportColumn> chosen;
+    for (const ReportColumn& column : report_columns()) {
+      const bool asked =
+          columns_.empty() || std::find(columns_.begin(), columns_.end(), column.key) != columns_.end();
+      if (asked && std::any_of(rows.begin(), rows.end(),
+                               [&](const ReportRow& row) { return figure(row, column).is_number(); }))
+        chosen.push_back(column);
+    }
+    return chosen;
+  }
+
+  // In the column's unit. A zero was not measured, except where it is a score.
+  static Json figure(const ReportRow& row, const ReportColumn& column) {
+    const Json value = row.figures.value(column.key, Json());
+    const std::string key = column.key;
+    if (!value.is_number() || (value.get<double>() == 0 && key != "bleu4" && key != "forgotten"))
+      return nullptr;
+    return value.get<double>() * column.scale();
+  }
+
+  Json make_table(const std::vector<ReportRow>& rows) const {
     Json columns = Json::array(), lines = Json::array();
-    for (const Column& c : kColumns)
+    const std::vector<ReportColumn> chosen = chosen_columns(rows);
+    for (const ReportColumn& c : chosen)
       columns.push_back(
           {{"key", c.key}, {"title", c.title}, {"unit", c.unit}, {"better", c.better}, {"digits", c.digits}});
-    const Row* teacher = margin_.size() == 2 ? &find(rows, margin_[0].get<std::string>()) : nullptr;
-    const Row* copy = margin_.size() == 2 ? &find(rows, margin_[1].get<std::string>()) : nullptr;
+    const ReportRow* teacher = margin_.size() == 2 ? &find(rows, margin_[0].get<std::string>()) : nullptr;
+    const ReportRow* copy = margin_.size() == 2 ? &find(rows, margin_[1].get<std::string>()) : nullptr;
     if (teacher)
       columns.push_back({{"key", "margin"},
                          {"title", "share of the teacher's margin"},
                          {"unit", "%"},
                          {"better", "high"},
                          {"digits", 1}});
-    for (const Row& row : rows) {
+    for (const ReportRow& row : rows) {
       Json values = Json::object(), intervals = Json::object();
-      for (const Column& c : kColumns) {
-        const Json value = row.figures.value(c.key, Json());
-        const bool missing =
-            !value.is_number() || (value.get<double>() == 0 && std::string(c.key) != "bleu4");
-        values[c.key] = missing ? Json() : Json(value.get<double>() * scale_of(c.unit));
+      for (const ReportColumn& c : chosen) {
+        values[c.key] = figure(row, c);
         const Json interval = row.figures.value(std::string(c.key) + "_interval", Json());
         if (interval.is_array()) intervals[c.key] = interval;
       }
       if (teacher && &row != copy && teacher->evaluation.bleu4 > copy->evaluation.bleu4)
         values["margin"] = 100 * (row.evaluation.bleu4 - copy->evaluation.bleu4) /
                            (teacher->evaluation.bleu4 - copy->evaluation.bleu4);
-      lines.push_back({{"name", row.name}, {"values", values}, {"intervals", intervals}, {"note", ""}});
+      lines.push_back({{"name", row.name}, {"values", values}, {"intervals", intervals}, {"note", row.note}});
     }
     return {{"columns", columns}, {"rows", lines}};
   }
 
-  static const Row& find(const std::vector<Row>& rows, const std::string& name) {
+  // Points of the table's rows, a line for each series in the order of its rows.
+  Json make_plots(const std::vector<ReportRow>& rows, const Json& table) const {
+    const auto title_of = [&](const std::string& key) -> std::string {
+      std::vector<std::string> keys;
+      for (const Json& column : table.at("columns")) {
+        if (column.at("key") == key) return column.at("title");
+        keys.push_back(column.at("key"));
+      }
+      throw Error({.where = "report: plots",
+                   .found = "no column '" + key + "' in the table",
+                   .expected = "",
+                   .advice = suggest(key, keys)});
+    };
+    Json plots = Json::array();
+    for (const Json& plot : plots_) {
+      const auto x = json_get<std::string>(plot, "x", "report: plots"),
+                 y = json_get<std::string>(plot, "y", "report: plots");
+      const std::string title = title_of(y), x_title = title_of(x);
+      Json series = Json::array();
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const Json& values = table.at("rows")[i].at("values");
+        if (rows[i].series.empty() || !values.at(x).is_number() || !values.at(y).is_number()) continue;
+        const auto same = std::find_if(series.begin(), series.end(),
+                                       [&](const Json& s) { return s.at("name") == rows[i].series; });
+        Json& line = same != series.end()
+                         ? *same
+                         : series.emplace_back(Json{{"name", rows[i].series}, {"points", Json::array()}});
+        line["points"].push_back({values.at(x), values.at(y)});
+      }
+      for (Json& line : series) std::sort(line["points"].begin(), line["points"].end());
+      plots.push_back(
+          {{"title", title}, {"x", x_title}, {"log_x", plot.value("log_x", false)}, {"series", series}});
+    }
+    return plots;
+  }
+
+  static const ReportRow& find(const std::vector<ReportRow>& rows, const std::string& name) {
     std::vector<std::string> names;
-    for (const Row& row : rows) {
+    for (const ReportRow& row : rows) {
       if (row.name == name) return row;
       names.push_back(row.name);
     }
@@ -180,11 +226,11 @@ class Report : public Verb {
                  .advice = suggest(name, names)});
   }
 
-  Json make_comparisons(const std::vector<Row>& rows) const {
+  Json make_comparisons(const std::vector<ReportRow>& rows) const {
     Json list = Json::array();
     for (const Json& pair : compare_) {
-      const Row& a = find(rows, pair.at(0).get<std::string>());
-      const Row& b = find(rows, pair.at(1).get<std::string>());
+      const ReportRow& a = find(rows, pair.at(0).get<std::string>());
+      const ReportRow& b = find(rows, pair.at(1).get<std::string>());
       const Comparison difference = compare(a.evaluation, b.evaluation);
       const std::size_t most = std::max(a.evaluation.pairs.size(), b.evaluation.pairs.size());
       const std::string partial =
@@ -235,7 +281,7 @@ class Report : public Verb {
     return merged;
   }
 
-  Json make_samples(const std::vector<Row>& rows) const {
+  Json make_samples(const std::vector<ReportRow>& rows) const {
     Json list = Json::array();
     if (rows.empty()) return list;
     const std::size_t total = rows.front().evaluation.pairs.size();
@@ -244,13 +290,13 @@ class Report : public Verb {
       const std::size_t index = i * total / count;  // evenly over the list, chosen before any output was seen
       const JudgedPair& pair = rows.front().evaluation.pairs[index];
       Json outputs = Json::object();
-      for (const Row& row : rows) outputs[row.name] = row.evaluation.pairs[index].hypothesis;
+      for (const ReportRow& row : rows) outputs[row.name] = row.evaluation.pairs[index].hypothesis;
       list.push_back({{"source", pair.source}, {"reference", pair.reference}, {"outputs", outputs}});
     }
     return list;
   }
 
-  Json make_notes(const std::vector<Row>& rows) const {
+  Json make_notes(const std::vector<ReportRow>& rows) const {
     Json notes = Json::array();
     if (!rows.empty())
       notes.push_back(fmt::format(
@@ -273,9 +319,10 @@ class Report : public Verb {
     return notes;
   }
 
-  std::string run_, title_, language_ = "en";
-  Json rows_, compare_ = Json::array(), margin_ = Json::array(), curves_ = Json::array(),
-              stages_ = Json::array();
+  std::string run_, title_, language_ = "en", general_before_;
+  std::vector<std::string> columns_;
+  Json rows_, plots_ = Json::array(), compare_ = Json::array(), margin_ = Json::array(),
+              curves_ = Json::array(), stages_ = Json::array();
   std::vector<std::string> heatmaps_;
   std::int64_t samples_ = 20;
 };

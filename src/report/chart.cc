@@ -35,14 +35,19 @@ struct Range {
   }
 };
 
-std::vector<Series> read_series(const Json& curve, bool logarithmic) {
+bool flag(const Json& curve, const char* key) {
+  return part(curve, key).is_boolean() && part(curve, key).get<bool>();
+}
+
+// `log_x`, `log_y`: values that are not positive have no place there.
+std::vector<Series> read_series(const Json& curve, bool log_x, bool log_y) {
   std::vector<Series> all;
   for (const Json& item : list_part(curve, "series")) {
     Series series{text_part(item, "name"), {}};
     for (const Json& point : list_part(item, "points")) {
       if (!point.is_array() || point.size() != 2) continue;
       const std::optional<double> x = number(point[0]), y = number(point[1]);
-      if (x) series.points.push_back({*x, y.value_or(0), y && (!logarithmic || *y > 0)});
+      if (x && (!log_x || *x > 0)) series.points.push_back({*x, y.value_or(0), y && (!log_y || *y > 0)});
     }
     const bool any =
         std::any_of(series.points.begin(), series.points.end(), [](const Point& p) { return p.drawable; });
@@ -104,7 +109,7 @@ std::string grid(const Axis& x, const Axis& y) {
 }
 
 // Points that tell their value under the pointer; all are visible when there are few.
-std::string markers(const Series& series, const Axis& x, const Axis& y, const Words& words,
+std::string markers(const Series& series, const Axis& x, const Axis& y, const std::string& x_title,
                     const std::string& unit) {
   std::vector<Point> points;
   std::copy_if(series.points.begin(), series.points.end(), std::back_inserter(points),
@@ -116,7 +121,7 @@ std::string markers(const Series& series, const Axis& x, const Axis& y, const Wo
     svg += fmt::format(
         "<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"><title>{} · {} {}: {}{}</title></circle>",
         points.size() <= 12 ? "dot" : "dot quiet", x.place(point.x), y.place(point.y),
-        points.size() <= 12 ? 3 : 4, escape_html(series.name), words.step, format_number(point.x, -1),
+        points.size() <= 12 ? 3 : 4, escape_html(series.name), x_title, format_number(point.x, -1),
         format_number(point.y, -1), unit);
   }
   return svg;
@@ -125,8 +130,8 @@ std::string markers(const Series& series, const Axis& x, const Axis& y, const Wo
 }  // namespace
 
 std::string render_chart(const Json& curve, const Words& words) {
-  const bool logarithmic = part(curve, "log").is_boolean() && part(curve, "log").get<bool>();
-  const std::vector<Series> all = read_series(curve, logarithmic);
+  const bool logarithmic = flag(curve, "log"), log_x = flag(curve, "log_x");
+  const std::vector<Series> all = read_series(curve, log_x, logarithmic);
   if (all.empty()) return "";
   Range steps, values;
   for (const Series& series : all) {
@@ -145,10 +150,11 @@ std::string render_chart(const Json& curve, const Words& words) {
     values.low = values.low >= 0 && values.low < 0.2 * values.high ? 0 : values.low - margin;
     values.high += margin;
   }
-  const Axis x(steps.low, steps.high, kLeft, kWidth - kRight, false);
+  const Axis x(steps.low, steps.high, kLeft, kWidth - kRight, log_x);
   const Axis y(values.low, values.high, kHeight - kBottom, kTop, logarithmic);
 
   const std::string title = escape_html(text_part(curve, "title"));
+  const std::string x_title = text_part(curve, "x").empty() ? words.step : escape_html(text_part(curve, "x"));
   const std::string unit =
       text_part(curve, "unit").empty() ? "" : " " + escape_html(text_part(curve, "unit"));
   std::string legend, lines;
@@ -161,7 +167,7 @@ std::string render_chart(const Json& curve, const Words& words) {
     legend += fmt::format("<li class=\"{}\"><i></i>{} <span class=\"faint\">{}</span></li>", look,
                           escape_html(series.name), format_number(last->y, -1));
     lines += fmt::format("<g class=\"{}\"><path class=\"line\" d=\"{}\"/>{}</g>", look,
-                         path_of(thin_out(series.points), x, y), markers(series, x, y, words, unit));
+                         path_of(thin_out(series.points), x, y), markers(series, x, y, x_title, unit));
   }
   return fmt::format(
       "<figure class=\"chart\"><figcaption>{0}<span class=\"faint\">{1}{2}</span></figcaption><ul "
@@ -169,7 +175,7 @@ std::string render_chart(const Json& curve, const Words& words) {
       "<svg viewBox=\"0 0 {4} {5}\" role=\"img\" aria-label=\"{0}\">{6}{7}"
       "<text class=\"tick\" x=\"{8}\" y=\"{9}\" text-anchor=\"end\">{10}</text></svg></figure>\n",
       title, unit, logarithmic ? " · log" : "", legend, kWidth, kHeight, grid(x, y), lines, kWidth - kRight,
-      kHeight - 3, words.step);
+      kHeight - 3, x_title);
 }
 
 std::string render_interval(double low, double high) {

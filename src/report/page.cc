@@ -171,10 +171,12 @@ std::string render_report(const Json& report, const std::string& language) {
   if (!date.empty()) page += "<p class=\"date\">" + date + "</p>";
   if (!summary.empty()) page += "<p class=\"summary\">" + summary + "</p>";
   page += "</header>\n<main>\n";
-  page += section(words.results, results_html(part(report, "table"), words));
+  const auto charts = [&](const char* key) {
+    return charts_html(list_part(report, key), [&](const Json& c) { return render_chart(c, words); });
+  };
+  page += section(words.results, results_html(part(report, "table"), words) + charts("plots"));
   page += section(words.comparisons, comparisons_html(list_part(report, "comparisons"), words));
-  page += section(words.curves, charts_html(list_part(report, "curves"),
-                                            [&](const Json& c) { return render_chart(c, words); }));
+  page += section(words.curves, charts("curves"));
   page += section(words.heatmaps, charts_html(list_part(report, "heatmaps"), render_heatmap));
   page += section(words.samples, samples_html(list_part(report, "samples"), words));
   page += section(words.notes, notes_html(list_part(report, "notes")));
