@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/progress.h"
+#include "cli/learn_data.h"
 #include "cli/learn_folder.h"
 #include "cli/learn_models.h"
 #include "objective/alignment/cka.h"
@@ -27,7 +28,8 @@ constexpr std::int64_t kSampleTargets = 1024;  // positions on which terms look 
 // The objective of a recipe: its own terms, or `alpha` of forward KL and the rest of cross entropy.
 Json objective_terms(const LearnOptions& options, bool distill) {
   if (!options.terms.is_null()) return options.terms;
-  if (!distill) return Json::array({{{"name", "cross_entropy"}}});
+  const Json smoothing = options.label_smoothing;
+  if (!distill) return Json::array({{{"name", "cross_entropy"}, {"label_smoothing", smoothing}}});
   if (options.alpha < 0 || options.alpha > 1)
     throw Error({.where = "alpha",
                  .found = fmt::format("{}", options.alpha),
@@ -37,7 +39,9 @@ Json objective_terms(const LearnOptions& options, bool distill) {
   if (options.alpha > 0)
     terms.push_back(
         {{"name", "forward_kl"}, {"weight", options.alpha}, {"temperature", options.temperature}});
-  if (options.alpha < 1) terms.push_back({{"name", "cross_entropy"}, {"weight", 1 - options.alpha}});
+  if (options.alpha < 1)
+    terms.push_back(
+        {{"name", "cross_entropy"}, {"weight", 1 - options.alpha}, {"label_smoothing", smoothing}});
   return terms;
 }
 
@@ -62,7 +66,8 @@ std::uint64_t folder_bytes(const fs::path& folder) {
 }
 
 // What happens on the side of a run: validation, a progress bar, records of figures.
-TrainerCallbacks make_callbacks(const LearnOptions& options, const Dataset& dataset, bool distill) {
+TrainerCallbacks make_callbacks(const LearnOptions& options, const Dataset& dataset,
+                                AdaptiveMixture* adaptive, bool distill) {
   const std::uint64_t step_tokens =
       static_cast<std::uint64_t>(options.trainer.batch_tokens * options.trainer.accumulation);
   TrainerCallbacks callbacks;
@@ -76,8 +81,15 @@ TrainerCallbacks make_callbacks(const LearnOptions& options, const Dataset& data
     bar->update(static_cast<std::uint64_t>(step) * step_tokens, note);
   };
   if (dataset.validation.size() > 0)
-    callbacks.validate = [&](const CausalLM& model, std::vector<Metric>& metrics) {
+    callbacks.validate = [&options, &dataset, adaptive,
+                          parts = by_source(dataset.validation, adaptive ? options.data.data.size() : 0)](
+                             const CausalLM& model, std::vector<Metric>& metrics) {
       const Likelihood held_out = likelihood(model, dataset.validation, options.trainer.batch_tokens);
+      std::vector<double> losses;
+      for (const ExampleStore& part : parts)
+        losses.push_back(
+            part.size() > 0 ? likelihood(model, part, options.trainer.batch_tokens).nats_per_token() : 0);
+      if (adaptive) adaptive->see_validation(losses);
       metrics = {{"validation/nats_per_token", held_out.nats_per_token()},
                  {"validation/nats_per_char",
                   held_out.nats / static_cast<double>(std::max<std::int64_t>(1, dataset.validation_chars))}};
@@ -147,14 +159,13 @@ Json learn(const LearnOptions& given, bool distill) {
        .seed = static_cast<std::uint64_t>(options.trainer.seed),
        .real_vocab = traces ? traces->manifest().vocab_size : 0,
        .traces = traces});
-  const auto source = prefetch(pack_examples(dataset.train, {.batch_tokens = options.trainer.batch_tokens,
-                                                             .shuffle = true,
-                                                             .epochs = 0,
-                                                             .seed = options.trainer.seed}));
+  const auto source = prefetch(pack_examples(dataset.train, packing_of(options, dataset)));
+  const auto adaptive = make_adaptive_mixture(options, *source);
 
-  TrainerCallbacks callbacks = make_callbacks(options, dataset, distill);
+  TrainerCallbacks callbacks = make_callbacks(options, dataset, adaptive.get(), distill);
   for (const auto& control : controls)
     if (control) callbacks.controls.push_back(control.get());
+  if (adaptive) callbacks.controls.push_back(adaptive.get());
   const TrainReport report =
       Trainer(options.trainer, out, fingerprint).run(student, teacher.get(), *source, objective, callbacks);
   callbacks.progress = {};  // ends the bar

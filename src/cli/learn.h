@@ -7,6 +7,7 @@
 #include "cli/compute.h"
 #include "cli_edge/verb.h"
 #include "data/dataset.h"
+#include "training/mixture.h"
 #include "training/trainer.h"
 
 namespace retort {
@@ -22,8 +23,9 @@ struct LearnOptions {
   std::string save_dtype = "auto";
   std::int64_t tokens_if_slow = 0;
   Json terms, alarms, elastic;
-  double alpha = 0.9, temperature = 1;
+  double alpha = 0.9, temperature = 1, label_smoothing = 0;
   DatasetOptions data;
+  MixtureOptions mixture;
   TrainerOptions trainer;
   AdapterOptions adapter;
   ComputeOptions compute;

@@ -17,6 +17,8 @@ void LearnOptions::visit(OptionList& list, bool distill) {
   list.add("config", config, "config.json keys of a new model with random weights, instead of a folder");
   list.add("tokenizer", tokenizer, "folder of a new model's tokenizer and chat template").path =
       PathRole::input;
+  list.add("label_smoothing", label_smoothing,
+           "of the cross entropy: this share of each target is spread over the vocabulary");
   list.add(
       "terms", terms,
       "loss terms, e.g. [{name: forward_kl, weight: 0.9, temperature: {schedule: linear, from: 4, to: 1}}, "
@@ -36,6 +38,7 @@ void LearnOptions::visit(OptionList& list, bool distill) {
   list.add("tokens_if_slow", tokens_if_slow,
            "instead of tokens, on CPUs that do not multiply bf16 in hardware");
   data.visit(list);
+  mixture.visit(list);
   adapter.visit(list);
   trainer.visit(list);
   compute.visit(list);

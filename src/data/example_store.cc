@@ -21,6 +21,10 @@ Example ExampleStore::get(std::int64_t index) const {
   return example;
 }
 
+std::int32_t ExampleStore::source(std::int64_t index) const {
+  return records_.at(static_cast<std::size_t>(index)).source;
+}
+
 std::int64_t ExampleStore::token_count(std::int64_t index) const {
   return records_.at(static_cast<std::size_t>(index)).count;
 }

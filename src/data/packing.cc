@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
-#include "base/random.h"
-#include "data/batch_source.h"
+#include "data/example_order.h"
 
 namespace retort {
 namespace {
@@ -28,63 +26,59 @@ class Packer : public BatchSource {
                    .found = fmt::format("{}", options.batch_tokens),
                    .expected = fmt::format("at least {}, the length of the longest example", longest),
                    .advice = "Raise batch_tokens or lower max_length"});
-    begin_epoch(0);
+    order_ = options.mixture ? mixed_order(store, options) : epoch_order(store, options);
   }
 
   std::optional<Batch> next() override {
-    if (waiting_.empty() && next_ == store_.size()) {
-      if (options_.epochs != 0 && epoch_ + 1 >= options_.epochs) return std::nullopt;
-      begin_epoch(epoch_ + 1);
-    }
+    refill();
+    if (waiting_.empty() && !order_->begin_pass()) return std::nullopt;
     Batch batch;
     bool in_order = true;
     for (;;) {
       refill();
       const std::int64_t room = options_.batch_tokens - batch.size();
       std::size_t choice = waiting_.size();
-      if (in_order && !waiting_.empty() && length(waiting_.front()) <= room)
+      if (in_order && !waiting_.empty() && store_.token_count(waiting_.front()) <= room)
         choice = 0;
       else
         in_order = false;
       if (!in_order)
         for (std::size_t i = 0; i < waiting_.size(); ++i)
-          if (length(waiting_[i]) <= room &&
-              (choice == waiting_.size() || length(waiting_[i]) > length(waiting_[choice])))
+          if (const std::int64_t length = store_.token_count(waiting_[i]);
+              length <= room && (choice == waiting_.size() || length > store_.token_count(waiting_[choice])))
             choice = i;
-      if (choice == waiting_.size()) return batch;
-      batch.append(store_.get(order_[static_cast<std::size_t>(waiting_[choice])]));
+      if (choice == waiting_.size()) break;
+      batch.append(store_.get(waiting_[choice]));
       waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(choice));
     }
+    ++batches_;
+    return batch;
   }
 
+  void reweigh(std::span<const double> factors) override { order_->reweigh(factors); }
+
   Json state() const override {
-    Json state = identity();
-    state["epoch"] = epoch_;
-    state["next"] = next_;
+    Json state = order_->state();
+    state.update(identity());
+    state["batches"] = batches_;
     state["waiting"] = waiting_;
     return state;
   }
 
   void restore(const Json& state) override {
     const std::string where = "state of the batch source";
-    const Json own = identity();
-    for (const auto& [key, value] : own.items())
-      if (!state.contains(key) || state[key] != value)
-        throw Error({.where = where + ": " + key,
-                     .found = state.contains(key) ? state[key].dump() : "nothing",
-                     .expected = value.dump(),
-                     .advice = "Go on with the data and options that the run began with"});
-    const auto epoch = json_get<std::int64_t>(state, "epoch", where),
-               next = json_get<std::int64_t>(state, "next", where);
+    check_identity(state, identity());
+    const auto batches = json_get<std::int64_t>(state, "batches", where);
     const auto waiting = json_get<std::vector<std::int64_t>>(state, "waiting", where);
-    const bool ascending =
-        std::adjacent_find(waiting.begin(), waiting.end(), std::greater_equal<>()) == waiting.end();
-    const bool inside = waiting.empty() || (waiting.front() >= 0 && waiting.back() < next);
-    if (epoch < 0 || next < 0 || next > store_.size() || waiting.size() > kLookAhead || !ascending || !inside)
+    std::vector<std::int64_t> sorted = waiting;
+    std::sort(sorted.begin(), sorted.end());
+    const bool twice = !options_.mixture && std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
+    const bool inside = waiting.empty() || (sorted.front() >= 0 && sorted.back() < store_.size());
+    if (batches < 0 || waiting.size() > kLookAhead || twice || !inside)
       throw Error(
           {.where = where, .found = state.dump(), .expected = "places within the data", .advice = ""});
-    begin_epoch(epoch);
-    next_ = next;
+    order_->restore(state);
+    batches_ = batches;
     waiting_ = waiting;
   }
 
@@ -93,37 +87,31 @@ class Packer : public BatchSource {
   Json identity() const {
     return {{"examples", store_.size()},
             {"tokens", store_.total_tokens()},
-            {"batch_tokens", options_.batch_tokens},
-            {"shuffle", options_.shuffle},
-            {"seed", options_.seed}};
-  }
-
-  void begin_epoch(std::int64_t epoch) {
-    epoch_ = epoch;
-    next_ = 0;
-    waiting_.clear();
-    order_.resize(static_cast<std::size_t>(store_.size()));
-    std::iota(order_.begin(), order_.end(), std::int64_t{0});
-    if (options_.shuffle)
-      Random(static_cast<std::uint64_t>(options_.seed), static_cast<std::uint64_t>(epoch)).shuffle(order_);
+            {"batch_tokens", options_.batch_tokens}};
   }
 
   void refill() {
-    while (waiting_.size() < kLookAhead && next_ < store_.size()) waiting_.push_back(next_++);
-  }
-
-  std::int64_t length(std::int64_t place) const {
-    return store_.token_count(order_[static_cast<std::size_t>(place)]);
+    while (waiting_.size() < kLookAhead) {
+      const std::optional<std::int64_t> example = order_->next(batches_);
+      if (!example) return;
+      waiting_.push_back(*example);
+    }
   }
 
   const ExampleStore& store_;
   PackingOptions options_;
-  std::int64_t epoch_ = 0, next_ = 0;  // next_: the first place in order_ that never waited
-  std::vector<std::int64_t> order_;    // example indices of this epoch
-  std::vector<std::int64_t> waiting_;  // places in order_, ascending
+  std::unique_ptr<ExampleOrder> order_;
+  std::int64_t batches_ = 0;           // given out
+  std::vector<std::int64_t> waiting_;  // examples taken from the order, in their order
 };
 
 }  // namespace
+
+void BatchSource::reweigh(std::span<const double>) {
+  throw Error(
+      {.where = "training data", .found = "no mixture", .expected = "one to weigh anew", .advice = ""},
+      ErrorKind::failure);
+}
 
 std::unique_ptr<BatchSource> pack_examples(const ExampleStore& store, const PackingOptions& options) {
   return std::make_unique<Packer>(store, options);

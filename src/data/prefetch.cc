@@ -35,6 +35,16 @@ class Prefetcher : public BatchSource {
 
   Json state() const override { return state_; }
 
+  // What was fetched ahead was drawn with the ratios of before: it is put back.
+  void reweigh(std::span<const double> factors) override {
+    stop();
+    ready_.clear();
+    inner_->restore(state_);
+    inner_->reweigh(factors);
+    state_ = inner_->state();
+    start();
+  }
+
   void restore(const Json& state) override {
     stop();
     ready_.clear();

@@ -8,14 +8,43 @@
 #include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/_fused_adamw.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "model/parameter_pattern.h"
 
 namespace retort {
+
+namespace {
+
+// For each parameter, the factor of its learning rate.
+std::vector<double> rate_factors(const std::vector<Parameter>& parameters,
+                                 const std::vector<RateRule>& rules) {
+  std::vector<double> factors(parameters.size(), 1);
+  std::vector<bool> ruled(parameters.size(), false);
+  for (const RateRule& rule : rules) {
+    bool found = false;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (!name_matches(parameters[i].name, rule.pattern)) continue;
+      found = true;
+      if (!ruled[i]) factors[i] = rule.factor;
+      ruled[i] = true;
+    }
+    if (!found)
+      throw Error({.where = "rates",
+                   .found = "'" + rule.pattern + "', which matches no parameter that is trained",
+                   .expected = "part of a name such as lora_B or model.layers.0.mlp",
+                   .advice = ""});
+  }
+  return factors;
+}
+
+}  // namespace
 
 AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
     : options_(options), parameters_(std::move(parameters)) {
   const at::NoGradGuard no_grad;
-  groups_ = {{options.weight_decay, {}}, {0.0, {}}};
+  const std::vector<double> factors = rate_factors(parameters_, options.rates);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const at::Tensor& working = parameters_[i].tensor;
     working_.push_back(working.detach());  // shares storage; _foreach_copy_ may then write it without a graph
@@ -26,7 +55,15 @@ AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
     exp_avg_.push_back(at::zeros_like(master_.back()));
     exp_avg_sq_.push_back(at::zeros_like(master_.back()));
     steps_.push_back(at::zeros({}, master_.back().options()));
-    groups_[working.dim() >= 2 ? 0 : 1].members.push_back(i);
+    const double decay = working.dim() >= 2 ? options.weight_decay : 0;
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) {
+      return g.weight_decay == decay && g.rate_factor == factors[i];
+    });
+    if (group == groups_.end()) {
+      groups_.push_back({decay, factors[i], {}});
+      group = groups_.end() - 1;
+    }
+    group->members.push_back(i);
   }
   found_inf_ = at::zeros({}, master_.front().options());
 }
@@ -69,12 +106,11 @@ at::Tensor AdamW::step(double learning_rate, const at::Tensor& divisor) {
   scale = scale.to(at::kFloat);
   at::_foreach_add_(steps_, 1);  // the kernel takes it back when found_inf is set
   for (const Group& group : groups_) {
-    if (group.members.empty()) continue;
     auto parameters = select(master_, group), gradients = select(gradient_, group);
     auto averages = select(exp_avg_, group), squares = select(exp_avg_sq_, group);
     const auto steps = select(steps_, group);
-    at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate, options_.beta1,
-                      options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
+    at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate * group.rate_factor,
+                      options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
                       /*maximize=*/false,
                       /*grad_scale=*/scale, found_inf_);
   }

@@ -14,14 +14,23 @@
 
 namespace retort {
 
+// A learning rate of their own for parameters that match (model/parameter_pattern.h): the run's, times
+// `factor`.
+struct RateRule {
+  std::string pattern;
+  double factor = 1;
+};
+
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1;
-  double clip = 1.0;  // of the global gradient norm; 0: none
+  double clip = 1.0;                 // of the global gradient norm; 0: none
+  std::vector<RateRule> rates = {};  // the first that matches counts
 };
 
 class AdamW {
  public:
-  // Matrices (two dimensions or more) decay; norms and biases do not. The tensors are updated in place.
+  // Matrices (two dimensions or more) decay; norms and biases do not. The tensors are updated in place. Error
+  // for a rule that matches nothing.
   AdamW(std::vector<Parameter> parameters, const AdamWOptions& options);
 
   // Moves what backward() left in .grad into the fp32 sums and clears it.
@@ -40,8 +49,8 @@ class AdamW {
   void restore(const std::function<at::Tensor(const std::string& name)>& read);
 
  private:
-  struct Group {  // parameters with one weight decay
-    double weight_decay;
+  struct Group {  // parameters with one weight decay and rate
+    double weight_decay, rate_factor;
     std::vector<std::size_t> members;
   };
   std::vector<at::Tensor> select(const std::vector<at::Tensor>& from, const Group& group) const;

@@ -16,6 +16,7 @@ namespace retort {
 struct StepPlace {
   std::int64_t step = 0, steps = 0;  // this one, from 0, and how many there are
   double epoch = 0;                  // passes over the training data so far
+  double epochs = 0;                 // in the whole run; 0: the data has no end
 };
 
 // What a step gave, on the host: asked for only when a control wants it, for on a GPU it costs a wait.

@@ -17,6 +17,7 @@
 #include "training/checkpoint.h"
 #include "training/entropy.h"
 #include "training/loss_scale.h"
+#include "training/value_schedule.h"
 
 namespace retort {
 namespace {
@@ -117,10 +118,12 @@ struct Run {
   AdamW optimizer;
   LossScale loss_scale;
   RateSchedule rate;
+  ValueSchedule dropout;
   Window window;
   std::int64_t step = 0;
   TrainReport report;
   NamedTensors best;
+  double dropout_now = 0;                   // of the last step
   double rate_factor = 1, clip = 0;         // what controls have changed; clip 0: as the options say
   NamedTensors good;                        // the optimizer's state to go back to, when a control may
   std::map<std::string, double> entropies;  // of the last step that looked: nats, softmax(z)
@@ -149,9 +152,11 @@ std::vector<Parameter> trainable(const CausalLM& student, Objective& objective) 
 
 StepPlace Run::place() const {
   const double epoch_tokens = static_cast<double>(callbacks.epoch_tokens);
+  const double run_tokens = static_cast<double>(options.steps * options.accumulation * options.batch_tokens);
   return {.step = step,
           .steps = options.steps,
-          .epoch = epoch_tokens > 0 ? static_cast<double>(report.tokens) / epoch_tokens : 0};
+          .epoch = epoch_tokens > 0 ? static_cast<double>(report.tokens) / epoch_tokens : 0,
+          .epochs = epoch_tokens > 0 ? run_tokens / epoch_tokens : 0};
 }
 
 // Some positions speak for the micro-batch: their logits cost little beside its own.
@@ -190,7 +195,9 @@ void Run::after_step(const StepFigures& figures) {
 }
 
 void Run::train_step() {
-  for (StepControl* control : callbacks.controls) control->before_step(place(), objective);
+  const StepPlace step_place = place();
+  dropout_now = dropout.at(step_place);
+  for (StepControl* control : callbacks.controls) control->before_step(step_place, objective);
   double weight = 0;
   std::map<std::string, at::Tensor> sums;  // of this step
   const auto add = [&](const std::string& name, const at::Tensor& value) {
@@ -212,7 +219,7 @@ void Run::train_step() {
     }
     const std::uint64_t place = static_cast<std::uint64_t>(step * options.accumulation + micro);
     const ForwardOptions forward{.training = true,
-                                 .dropout = options.dropout,
+                                 .dropout = dropout_now,
                                  .dropout_key = hash64({reinterpret_cast<const char*>(&place), sizeof place},
                                                        static_cast<std::uint64_t>(options.seed)),
                                  .checkpoint_activations = options.checkpoint_activations,
@@ -277,6 +284,7 @@ std::vector<Metric> Run::drain_window(double seconds) {
                              : value / (per_step ? static_cast<double>(window.steps) : window.weight));
   }
   metrics.emplace_back("train/learning_rate", learning_rate(step - 1));
+  if (options.dropout.is_object()) metrics.emplace_back("train/dropout", dropout_now);
   for (const auto& [name, value] : entropies) metrics.emplace_back("train/" + name, value);
   for (const StepControl* control : callbacks.controls)
     for (const auto& [name, value] : control->metrics()) metrics.emplace_back("train/" + name, value);
@@ -358,13 +366,15 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
                                                              .beta2 = options_.beta2,
                                                              .epsilon = options_.epsilon,
                                                              .weight_decay = options_.weight_decay,
-                                                             .clip = options_.clip}),
+                                                             .clip = options_.clip,
+                                                             .rates = rate_rules(options_)}),
           .loss_scale = LossScale(student.dtype() == at::kHalf, student.device()),
           .rate = {.kind = options_.schedule,
                    .peak = options_.learning_rate,
                    .minimum = options_.min_learning_rate,
                    .warmup_steps = static_cast<std::int64_t>(warmup + 0.5),
                    .total_steps = options_.steps},
+          .dropout = parse_value(options_.dropout, "dropout"),
           .window = {},
           .step = 0,
           .report = {},
@@ -387,7 +397,8 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
   const std::int64_t tokens_before = run.report.tokens;
   Clock::time_point saved = began, logged = began;
   std::string note;
-  while (run.step < options_.steps) {
+  bool early = false;  // patience is at an end
+  while (run.step < options_.steps && !early) {
     run.train_step();
     ++run.step;
     const bool last = run.step == options_.steps;
@@ -410,6 +421,10 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
         run.report.best_step = run.step;
       }
       logged = Clock::now();  // validation time is not training time
+      early = options_.patience > 0 &&
+              run.step - run.report.best_step >= options_.patience * options_.validate_every;
+      if (early && run.window.steps > 0) record(run.drain_window(0));
+      if (early) continue;
     }
     const bool stop = interrupt_requested() && !last;
     if (stop || (!last && options_.save_seconds > 0 && seconds_since(saved) >= options_.save_seconds)) {

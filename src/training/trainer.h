@@ -11,6 +11,7 @@
 #include "base/metrics_sink.h"
 #include "data/batch_source.h"
 #include "objective/objective.h"
+#include "training/adamw.h"
 #include "training/control.h"
 #include "training/schedule.h"
 
@@ -26,10 +27,12 @@ struct TrainerOptions {
   std::string schedule = "cosine";
   double warmup = 0.05;  // share of all steps when < 1, else steps
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1;
-  double clip = 1.0;  // global gradient norm; 0: none
-  double dropout = 0;
+  double clip = 1.0;   // global gradient norm; 0: none
+  Json rates;          // [{parameters: PATTERN, factor: 16}, …]: learning rates of their own; null: none
+  Json dropout = 0.0;  // a number or a schedule
   bool checkpoint_activations = false;
   std::int64_t validate_every = 0;  // steps; 0: at the end only
+  std::int64_t patience = 0;        // validations without a better one that end the run; 0: none do
   double save_seconds = 60;         // between checkpoints; 0: none but at Ctrl-C
   std::int64_t log_every = 10;
   std::int64_t seed = 0;
@@ -62,6 +65,8 @@ struct TrainerCallbacks {
 
 // Throws Error naming the first option out of its range.
 void check(const TrainerOptions& options);
+// options.rates. Throws Error naming the key.
+std::vector<RateRule> rate_rules(const TrainerOptions& options);
 // options.steps from tokens or epochs, given the training examples' total tokens. Throws Error when none of
 // them is set.
 std::int64_t resolve_steps(const TrainerOptions& options, std::int64_t tokens_per_epoch);

@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
+#include "training/adamw.h"
 #include "training/trainer.h"
+#include "training/value_schedule.h"
 
 namespace retort {
 
@@ -23,10 +26,18 @@ void TrainerOptions::visit(OptionList& list) {
   list.add("epsilon", epsilon, "AdamW's epsilon");
   list.add("weight_decay", weight_decay, "AdamW's weight decay, on matrices only");
   list.add("clip", clip, "limit of the global gradient norm; 0 for none");
-  list.add("dropout", dropout, "dropout on the embeddings and each residual branch");
+  list.add("rates", rates,
+           "learning rates of their own: factors of the rate for parameters by part of their name, e.g. "
+           "[{parameters: lora_B, factor: 16}] (LoRA+)");
+  list.add(
+      "dropout", dropout,
+      "dropout on the embeddings and each residual branch: a number or a schedule, e.g. {schedule: linear, "
+      "from: 0.1, to: 0.3, last: 3} (epochs)");
   list.add("checkpoint_activations", checkpoint_activations,
            "keep block inputs only and compute the rest again: less memory, slower");
   list.add("validate_every", validate_every, "steps between validations; 0: only at the end");
+  list.add("patience", patience,
+           "stop after so many validations without a better one; the best weights are kept in any case");
   list.add("save_seconds", save_seconds, "seconds between checkpoints; 0 for none");
   list.add("log_every", log_every, "steps between records in metrics.jsonl and TensorBoard");
   list.add("seed", seed, "of initial weights, order and dropout");
@@ -56,7 +67,39 @@ void check(const TrainerOptions& options) {
   require("epsilon", options.epsilon, options.epsilon >= 0, "0 or more");
   require("weight_decay", options.weight_decay, options.weight_decay >= 0, "0 or more");
   require("clip", options.clip, options.clip >= 0, "0 (none) or more");
-  require("dropout", options.dropout, options.dropout >= 0 && options.dropout < 1, "from 0 to below 1");
+  at_least("patience", options.patience, 0);
+  require("patience", static_cast<double>(options.patience),
+          options.patience == 0 || options.validate_every > 0, "0, or validate_every above 0");
+  const ValueSchedule dropout = parse_value(options.dropout, "dropout");
+  for (const double value : {dropout.from, dropout.to})
+    require("dropout", value, value >= 0 && value < 1, "from 0 to below 1");
+  rate_rules(options);
+}
+
+std::vector<RateRule> rate_rules(const TrainerOptions& options) {
+  std::vector<RateRule> rules;
+  if (options.rates.is_null()) return rules;
+  if (!options.rates.is_array())
+    throw Error({.where = "rates",
+                 .found = options.rates.dump(),
+                 .expected = "a list such as [{parameters: lora_B, factor: 16}]",
+                 .advice = ""});
+  for (std::size_t i = 0; i < options.rates.size(); ++i) {
+    const std::string where = fmt::format("rates[{}]", i);
+    RateRule rule;
+    OptionList list;
+    list.add("parameters", rule.pattern, "part of a parameter's name").required = true;
+    list.add("factor", rule.factor, "of the learning rate");
+    list.assign(options.rates[i], where);
+    list.check(where);
+    if (!(rule.factor >= 0) || !std::isfinite(rule.factor))
+      throw Error({.where = where + ": factor",
+                   .found = fmt::format("{}", rule.factor),
+                   .expected = "0 or more",
+                   .advice = ""});
+    rules.push_back(std::move(rule));
+  }
+  return rules;
 }
 
 std::int64_t resolve_steps(const TrainerOptions& options, std::int64_t tokens_per_epoch) {

@@ -9,10 +9,28 @@
 
 namespace retort {
 
-double ValueSchedule::at(const StepPlace& place) const {
-  const double time = per_epoch ? std::floor(place.epoch) : static_cast<double>(place.step);
+namespace {
+
+// From 0 to 1 over the run, or over its end.
+double progress_at(const ValueSchedule& schedule, const StepPlace& place) {
   const double progress =
       static_cast<double>(place.step) / static_cast<double>(std::max<std::int64_t>(1, place.steps - 1));
+  if (schedule.last <= 0) return progress;
+  const double whole = schedule.per_epoch ? place.epochs : static_cast<double>(place.steps);
+  if (whole <= 0)
+    throw Error({.where = "schedule: last",
+                 .found = "epochs, of data that has no end",
+                 .expected = "per: step",
+                 .advice = ""});
+  const double begin = 1 - std::min(1.0, schedule.last / whole);
+  return std::clamp((progress - begin) / (1 - begin), 0.0, 1.0);
+}
+
+}  // namespace
+
+double ValueSchedule::at(const StepPlace& place) const {
+  const double time = per_epoch ? std::floor(place.epoch) : static_cast<double>(place.step);
+  const double progress = progress_at(*this, place);
   double value = from;
   switch (kind) {
     case Kind::linear:
@@ -34,7 +52,7 @@ double ValueSchedule::at(const StepPlace& place) const {
 ValueSchedule parse_value_schedule(const Json& json, const std::string& where) {
   struct {
     std::string schedule, per;
-    double from = NAN, to = NAN, rate = NAN, factor = NAN, every = NAN, minimum = 0;
+    double from = NAN, to = NAN, rate = NAN, factor = NAN, every = NAN, minimum = 0, last = 0;
   } given;
   OptionList list;
   list.add("schedule", given.schedule, "").choices = {"linear", "cosine", "exponential", "halving"};
@@ -45,6 +63,7 @@ ValueSchedule parse_value_schedule(const Json& json, const std::string& where) {
   list.add("factor", given.factor, "");
   list.add("every", given.every, "");
   list.add("minimum", given.minimum, "");
+  list.add("last", given.last, "");
   list.assign(json, where);
   list.check(where);
 
@@ -64,6 +83,9 @@ ValueSchedule parse_value_schedule(const Json& json, const std::string& where) {
     out.kind = given.schedule == "linear" ? ValueSchedule::Kind::linear : ValueSchedule::Kind::cosine;
     need("to", given.to, given.to >= 0 && std::isfinite(given.to), "a number of at least 0");
     out.to = given.to;
+    need("last", given.last, given.last >= 0 && std::isfinite(given.last), "a number of at least 0");
+    out.last = given.last;
+    out.per_epoch = given.per != "step";
   } else if (given.schedule == "exponential") {
     out.kind = ValueSchedule::Kind::exponential;
     if (std::isnan(given.factor)) {
@@ -83,6 +105,19 @@ ValueSchedule parse_value_schedule(const Json& json, const std::string& where) {
     out.per_epoch = given.per != "step";
   }
   return out;
+}
+
+ValueSchedule parse_value(const Json& json, const std::string& where) {
+  if (json.is_object()) return parse_value_schedule(json, where);
+  if (!json.is_number())
+    throw Error({.where = where,
+                 .found = json.dump(),
+                 .expected = "a number, or a schedule such as {schedule: linear, from: 0.1, to: 0.3}",
+                 .advice = ""});
+  ValueSchedule constant;
+  constant.from = constant.to = json.get<double>();
+  constant.minimum = std::min(0.0, constant.from);
+  return constant;
 }
 
 }  // namespace retort

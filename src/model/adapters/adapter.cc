@@ -1,7 +1,6 @@
 #include "model/adapters/adapter.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <cmath>
 #include <map>
@@ -13,6 +12,7 @@
 #include "base/random.h"
 #include "model/adapters/lora.h"
 #include "model/adapters/prefix.h"
+#include "model/parameter_pattern.h"
 #include "model/transformer.h"
 
 namespace retort {
@@ -143,11 +143,6 @@ at::Tensor read_trained(const AdapterFolder& folder, const TrainedPart& part) {
       from_values(folder.load(kAdapterPrefix + part.stored.name, part.stored_shape), part.stored_shape);
   if (part.stored.transposed) stored = stored.t();
   return stored.narrow(0, part.stored.row_begin, part.shape[0]);
-}
-
-bool name_matches(const std::string& name, const std::string& pattern) {
-  if (pattern.find('*') != std::string::npos) return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-  return ("." + name + ".").find("." + pattern + ".") != std::string::npos;
 }
 
 // Σ w · t; or TIES over the tensors' largest entries, weighted as PEFT does.

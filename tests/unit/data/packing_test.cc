@@ -143,7 +143,8 @@ TEST(Packing, ForeignAndBrokenStatesAreErrors) {
                                    {"next", -1},
                                    {"epoch", -1},
                                    {"waiting", {3, 3}},
-                                   {"waiting", {7}},
+                                   {"waiting", {50}},
+                                   {"batches", -1},
                                    {"waiting", {-1}},
                                    {"waiting", "x"}}) {
     Json bad = good;

@@ -11,8 +11,7 @@
 namespace retort {
 namespace {
 
-constexpr AdamWOptions kOptions{
-    .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-4, .weight_decay = 0.3, .clip = 0.5};
+const AdamWOptions kOptions{.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-4, .weight_decay = 0.3, .clip = 0.5};
 
 // The formula (Loshchilov & Hutter 2019, algorithm 2) in double precision, with clipping of the global norm
 // first.
@@ -108,6 +107,27 @@ TEST(AdamW, EqualsTheFormulaWithDecayGroupsClippingAndAccumulation) {
       EXPECT_LT(largest_difference(all[p].tensor, reference.value[p]), 2e-6)
           << "step " << step << ", " << all[p].name;
   }
+}
+
+TEST(AdamW, GivesRatesOfTheirOwn) {
+  const std::vector<Parameter> all = parameters(at::kFloat);
+  Reference slow = reference_of(all), plain = reference_of(all);
+  AdamWOptions with = kOptions;
+  with.rates = {{"matr*", 0.25}, {"matrix", 3}};  // the first that matches counts
+  AdamW optimizer(all, with);
+  for (int step = 0; step < 3; ++step) {
+    set_gradients(all, 0.5);
+    std::vector<std::vector<double>> gradient;
+    for (const Parameter& p : all) gradient.push_back(to_doubles(p.tensor.grad()));
+    optimizer.accumulate();
+    optimizer.step(0.1, number(1));
+    slow.step(0.1 * 0.25, gradient);
+    plain.step(0.1, gradient);
+  }
+  EXPECT_LT(largest_difference(all[0].tensor, slow.value[0]), 2e-6);
+  EXPECT_LT(largest_difference(all[1].tensor, plain.value[1]), 2e-6);
+  with.rates = {{"lora_B", 16}};
+  EXPECT_THROW(AdamW(all, with), Error);
 }
 
 TEST(AdamW, ChangesNothingWhenAGradientIsNotFiniteAndThenGoesOn) {

@@ -62,6 +62,27 @@ TEST(ValueSchedule, FollowsItsTable) {
                {{0, 0, 8}, {1, 0, 8}, {2, 0, 4}, {5, 0, 2}, {6, 0, 1.5}, {60, 0, 1.5}});
 }
 
+// The end of a run alone: dropout over the last three of ten epochs, steps 70 to 100 of 101.
+TEST(ValueSchedule, BeginsBeforeTheEnd) {
+  const auto at = [](const char* schedule, std::int64_t step) {
+    return parse_value(parsed(schedule), "dropout")
+        .at({.step = step, .steps = 101, .epoch = 0.1 * static_cast<double>(step), .epochs = 10});
+  };
+  const char* ramp = R"({"schedule": "linear", "from": 0.1, "to": 0.3, "last": 3})";
+  for (const auto& [step, value] :
+       {std::pair{0, 0.1}, {69, 0.1}, {70, 0.1}, {76, 0.14}, {85, 0.2}, {94, 0.26}, {100, 0.3}})
+    EXPECT_NEAR(at(ramp, step), value, 1e-9) << step;
+  const char* steps = R"({"schedule": "cosine", "from": 1, "to": 0, "last": 20.2, "per": "step"})";
+  for (const auto& [step, value] : {std::pair{80, 1.0}, {90, 0.5}, {95, 0.14644661}, {100, 0.0}})
+    EXPECT_NEAR(at(steps, step), value, 1e-7) << step;
+  EXPECT_NEAR(at(R"({"schedule": "linear", "from": 0, "to": 1, "last": 30})", 25), 0.25,
+              1e-9);  // the run is shorter
+  EXPECT_NEAR(at("0.25", 33), 0.25, 0);
+  EXPECT_THAT(message_of([&] { at(R"("much")", 0); }), HasSubstr("dropout"));
+  EXPECT_THAT(message_of([&] { parse_value(parsed(ramp), "dropout").at({.step = 1, .steps = 9}); }),
+              HasSubstr("per: step"));
+}
+
 TEST(ValueSchedule, NamesTheKeyThatIsWrong) {
   const auto error = [](const char* text) {
     return message_of([&] { parse_value_schedule(parsed(text), "terms[0]: temperature"); });

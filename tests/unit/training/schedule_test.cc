@@ -28,5 +28,19 @@ TEST(RateSchedule, EqualsAHandWrittenTable) {
   for (int step = 4; step < 12; ++step) EXPECT_EQ(rate.at(step), 1);
 }
 
+// 3e-5 to 1e-6 along a cosine after a warm-up of 10 % of 100 steps.
+TEST(RateSchedule, FineTuningsOwn) {
+  const RateSchedule rate{
+      .kind = "cosine", .peak = 3e-5, .minimum = 1e-6, .warmup_steps = 10, .total_steps = 100};
+  for (const auto& [step, value] : {std::pair{0, 3e-5 / 11},
+                                    {4, 3e-5 * 5 / 11},
+                                    {10, 3e-5},
+                                    {40, 2.275e-5},
+                                    {55, 1.55e-5},
+                                    {70, 8.25e-6},
+                                    {100, 1e-6}})
+    EXPECT_NEAR(rate.at(step), value, 1e-12) << step;
+}
+
 }  // namespace
 }  // namespace retort

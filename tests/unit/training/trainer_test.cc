@@ -77,6 +77,80 @@ TEST(Trainer, KeepsTheBestModelNotTheLast) {
   EXPECT_FALSE(at::equal(seen[2], seen[1]));
 }
 
+TEST(Trainer, StopsWhenPatienceEnds) {
+  const TemporaryFolder folder;
+  TrainerOptions with = options(30);
+  with.validate_every = 2;
+  with.patience = 3;
+  CausalLM student = tiny();
+  CountedBatches source;
+  Objective objective = cross_entropy();
+  int seen = 0;
+  TrainerCallbacks callbacks;
+  callbacks.validate = [&](const CausalLM&, std::vector<Metric>&) { return ++seen == 2 ? 1.0 : 2.0; };
+  const TrainReport report =
+      Trainer(with, folder.path(), "a").run(student, nullptr, source, objective, callbacks);
+  EXPECT_EQ(report.best_step, 4);
+  EXPECT_EQ(report.steps, 10);
+  EXPECT_FALSE(report.stopped);
+  with.validate_every = 0;
+  EXPECT_THROW(Trainer(with, folder.path(), "a"), Error);
+}
+
+// Dropout that ramps, a rule of rates and a stop in between: the same bits, and the values of the table in
+// the log.
+TEST(Trainer, SchedulesAreResumed) {
+  const TemporaryFolder folder;
+  TrainerOptions with = options(10);
+  with.log_every = 1;
+  with.dropout =
+      parse_json(R"({"schedule": "linear", "from": 0.1, "to": 0.4, "last": 4.5, "per": "step"})", "test");
+  with.rates = parse_json(R"([{"parameters": "mlp", "factor": 0}])", "test");
+  std::map<std::int64_t, double> dropout;
+  class Log : public MetricsSink {
+   public:
+    explicit Log(std::map<std::int64_t, double>& values) : values_(values) {}
+    void write(std::int64_t step, const std::vector<Metric>& metrics) override {
+      for (const auto& [name, value] : metrics)
+        if (name == "train/dropout") values_[step] = value;
+    }
+
+   private:
+    std::map<std::int64_t, double>& values_;
+  };
+  CausalLM whole = tiny(), parts = tiny();
+  const auto run = [&](CausalLM& student, const char* name, std::int64_t stop) {
+    CountedBatches source;
+    Objective objective = cross_entropy();
+    TrainerCallbacks callbacks;
+    callbacks.open_sinks = [&](std::int64_t) {
+      std::vector<std::unique_ptr<MetricsSink>> sinks;
+      sinks.push_back(std::make_unique<Log>(dropout));
+      return sinks;
+    };
+    callbacks.progress = [&](std::int64_t step, std::int64_t, const std::string&) {
+      if (step == stop) request_interrupt();
+    };
+    Trainer(with, folder / name, "a").run(student, nullptr, source, objective, callbacks);
+    clear_interrupt();
+  };
+  run(whole, "whole", -1);
+  // Progress of step s is s / 9; the ramp begins at 0.55.
+  for (const auto& [step, value] : {std::pair{1, 0.1}, {5, 0.1}, {7, 0.1777778}, {9, 0.3259259}, {10, 0.4}})
+    EXPECT_NEAR(dropout.at(step), value, 1e-6) << step;
+  CausalLM first = tiny();
+  run(first, "parts", 7);
+  run(parts, "parts", -1);
+  EXPECT_TRUE(same_weights(whole, parts));
+  const CausalLM fresh = tiny();
+  for (std::size_t i = 0; i < fresh.parameters().size(); ++i) {
+    const std::string& name = fresh.parameters()[i].name;
+    EXPECT_EQ(at::equal(fresh.parameters()[i].tensor, whole.parameters()[i].tensor),
+              name.find(".mlp.") != std::string::npos)
+        << name;
+  }
+}
+
 TEST(Trainer, GoesOnAfterCtrlCToTheSameBits) {
   const TemporaryFolder folder;
   CausalLM whole = tiny(), parts = tiny();
@@ -194,6 +268,12 @@ TEST(Trainer, NamesAnOptionOutOfItsRange) {
   expect_refused("dropout", &TrainerOptions::dropout, 1.0);
   expect_refused("learning_rate", &TrainerOptions::learning_rate, std::nan(""));
   expect_refused("beta2", &TrainerOptions::beta2, 1.0);
+  expect_refused("patience", &TrainerOptions::patience, 3);  // of validations that never come
+  expect_refused("rates", &TrainerOptions::rates, Json(3));
+  expect_refused("rates[0]: factor", &TrainerOptions::rates,
+                 parse_json(R"([{"parameters": "mlp", "factor": -1}])", "test"));
+  expect_refused("dropout", &TrainerOptions::dropout,
+                 parse_json(R"({"schedule": "linear", "from": 0.1, "to": 1})", "test"));
 }
 
 TEST(Checkpoint, RefusesTornTensors) {
