@@ -10,7 +10,7 @@
 namespace retort {
 namespace {
 
-class ByteLevel : public Decoder {
+class ByteLevelDecoder : public Decoder {
  public:
   std::vector<std::string> apply(std::vector<std::string> tokens) const override {
     std::string bytes;
@@ -154,7 +154,7 @@ int byte_of_fallback_token(std::string_view token) {
 std::unique_ptr<Decoder> make_decoder(const Json& json, const std::string& where) {
   if (json.is_null()) return nullptr;
   const std::string type = json_get<std::string>(json, "type", where);
-  if (type == "ByteLevel") return std::make_unique<ByteLevel>();
+  if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
   if (type == "Metaspace") return std::make_unique<Metaspace>(json, where);
   if (type == "ByteFallback") return std::make_unique<ByteFallback>();
   if (type == "Fuse") return std::make_unique<Fuse>();
