@@ -24,10 +24,22 @@ void AdapterOptions::visit(OptionList& list) {
   list.add("use_rslora", rslora, "alpha / √rank instead of alpha / rank");
   list.add("use_dora", dora, "train the weights' row lengths apart from their directions");
   list.add("num_virtual_tokens", virtual_tokens, "length of the prefix");
+  list.add("base_encoding", base_encoding,
+           "keep the frozen linear layers in 8 or 4 bits while the adapter learns (QLoRA): i8_channel, q8_0, "
+           "q4_0, "
+           "q4_k …, decoded tile by tile in each product; none: in the run's precision");
   list.add("freeze", freeze, "parameters that stay as they are: parts of names, or '*' for any text");
 }
 
 void AdapterOptions::check(bool has_base) const {
+  if (base_encoding != "none") {
+    find_weight_encoding(base_encoding, "base_encoding");
+    if (!on())
+      throw Error({.where = "base_encoding",
+                   .found = base_encoding + " of a model that is trained whole",
+                   .expected = "an adapter over a frozen base",
+                   .advice = "Add --adapter lora, or leave base_encoding out."});
+  }
   if (!on()) return;
   if (!has_base)
     throw Error(
@@ -68,6 +80,16 @@ AdapterConfig AdapterOptions::config(const ModelConfig& model) const {
       config.targets.push_back(module.name);
   }
   return config;
+}
+
+FrozenBase AdapterOptions::frozen_base(const ModelConfig& model) const {
+  if (base_encoding == "none") return {};
+  FrozenBase base{&find_weight_encoding(base_encoding, "base_encoding"), {}};
+  const std::vector<std::string> trained = config(model).trained;
+  for (const LinearModule& module : linear_modules(model))
+    if (std::find(trained.begin(), trained.end(), module.name) != trained.end())
+      base.whole.insert(base.whole.end(), module.parameters.begin(), module.parameters.end());
+  return base;
 }
 
 void AdapterOptions::apply(CausalLM& model, std::uint64_t seed) const {

@@ -27,7 +27,10 @@ fs::path tokenizer_folder(const LearnOptions& options) {
 
 CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer) {
   const at::Device device = options.compute.torch_device();
-  if (!options.model.empty()) return CausalLM(ModelFolder(options.model), device, options.compute.dtype());
+  if (!options.model.empty()) {
+    const ModelFolder folder(options.model);
+    return CausalLM(folder, device, options.compute.dtype(), options.adapter.frozen_base(folder.config()));
+  }
   Json config = options.config;
   if (!config.contains("vocab_size")) config["vocab_size"] = tokenizer.vocab_size();
   if (!config.contains("eos_token_id"))

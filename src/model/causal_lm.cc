@@ -25,14 +25,19 @@ CausalLM::CausalLM(ModelConfig config, at::Device device, at::ScalarType dtype, 
   set_requires_grad(true);
 }
 
-CausalLM::CausalLM(const ModelFolder& folder, at::Device device, at::ScalarType dtype)
-    : impl_(std::make_unique<Impl>(folder.config(), device, dtype)) {
+CausalLM::CausalLM(const ModelFolder& folder, at::Device device, at::ScalarType dtype, const FrozenBase& base)
+    : impl_(std::make_unique<Impl>(folder.config(), device, dtype, base)) {
   folder.check_weights();
   const at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : impl_->parameters) {
     const at::Tensor values = at::empty(tensor.sizes(), at::kFloat);
     folder.load({name, tensor.sizes().vec()}, values.data_ptr<float>());
-    tensor.copy_(values);
+    if (tensor.is_meta()) {
+      const auto [linear, row] = impl_->find_linear(name);
+      linear->encode(row, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())}, name);
+    } else {
+      tensor.copy_(values);
+    }
   }
   set_requires_grad(true);
 }

@@ -54,13 +54,20 @@ struct Parameter {
   at::Tensor tensor;  // a leaf
 };
 
+// Linear layers that stay in an encoding, frozen: what adapters are trained over when memory is short.
+struct FrozenBase {
+  const Encoding* encoding = nullptr;  // null: none do
+  std::vector<std::string> whole =
+      {};  // canonical weights that do not, for they are trained; nor do their groups
+};
+
 class CausalLM {
  public:
   // Random weights: normal(0, initializer_range) for matrices (residual outputs divided by sqrt(2 · layers)),
   // 1 for norms, 0 for biases; a function of seed and name alone.
   CausalLM(ModelConfig config, at::Device device, at::ScalarType dtype, std::uint64_t seed);
-  // Weights of a folder.
-  CausalLM(const ModelFolder& folder, at::Device device, at::ScalarType dtype);
+  // Weights of a folder. With a frozen base, parameters() has its linear layers' weights as shapes alone.
+  CausalLM(const ModelFolder& folder, at::Device device, at::ScalarType dtype, const FrozenBase& base = {});
   ~CausalLM();
   CausalLM(CausalLM&&) noexcept;
 

@@ -36,7 +36,13 @@ Norm CausalLM::Impl::make_norm(const std::string& name, std::int64_t width, bool
 Linear CausalLM::Impl::make_linear(const std::string& prefix, const std::vector<std::string>& names,
                                    const std::vector<std::int64_t>& out_features, std::int64_t in_features,
                                    bool bias) {
-  Linear linear(out_features, in_features, bias, options);
+  const bool trained = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return std::find(base_.whole.begin(), base_.whole.end(), prefix + name + ".weight") != base_.whole.end();
+  });
+  Linear linear = base_.encoding != nullptr && !trained
+                      ? Linear(out_features, in_features, bias, options, *base_.encoding,
+                               prefix + names.front() + ".weight")
+                      : Linear(out_features, in_features, bias, options);
   for (std::size_t i = 0; i < names.size(); ++i) {
     named_[prefix + names[i] + ".weight"] = linear.weight(i);
     if (bias) named_[prefix + names[i] + ".bias"] = linear.bias(i);
@@ -74,8 +80,9 @@ Block CausalLM::Impl::make_block(int index) {
   return block;
 }
 
-CausalLM::Impl::Impl(ModelConfig model_config, at::Device device, at::ScalarType dtype)
-    : config(std::move(model_config)), options(at::TensorOptions(dtype).device(device)) {
+CausalLM::Impl::Impl(ModelConfig model_config, at::Device device, at::ScalarType dtype,
+                     const FrozenBase& base)
+    : config(std::move(model_config)), options(at::TensorOptions(dtype).device(device)), base_(base) {
   embed_tokens = named_["model.embed_tokens.weight"] =
       at::empty({config.vocab_size, config.hidden_size}, options);
   if (config.position_encoding == PositionEncoding::learned) {

@@ -10,7 +10,7 @@ namespace retort {
 
 struct CausalLM::Impl {
   // Parts with uninitialized weights.
-  Impl(ModelConfig config, at::Device device, at::ScalarType dtype);
+  Impl(ModelConfig config, at::Device device, at::ScalarType dtype, const FrozenBase& base = {});
 
   ModelConfig config;
   at::TensorOptions options;
@@ -37,6 +37,7 @@ struct CausalLM::Impl {
                      const std::vector<std::int64_t>& out_features, std::int64_t in_features, bool bias);
   Block make_block(int index);
   std::map<std::string, at::Tensor> named_;
+  FrozenBase base_;
 };
 
 }  // namespace retort

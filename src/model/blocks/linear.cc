@@ -82,7 +82,24 @@ Linear::Linear(const std::vector<std::int64_t>& out_features, std::int64_t in_fe
   }
 }
 
+Linear::Linear(const std::vector<std::int64_t>& out_features, std::int64_t in_features, bool bias,
+               const at::TensorOptions& options, const Encoding& encoding, const std::string& name) {
+  const std::int64_t total = std::accumulate(out_features.begin(), out_features.end(), std::int64_t{0});
+  encoded_ = std::make_shared<EncodedWeight>(encoding, total, in_features, options, name);
+  for (const std::int64_t rows : out_features)
+    weights_.push_back(at::empty({rows, in_features}, options.device(at::kMeta)));
+  if (bias) {
+    bias_ = at::empty({total}, options);
+    biases_ = rows_of(bias_, out_features);
+  }
+}
+
+void Linear::encode(std::int64_t begin, std::span<const float> values, const std::string& name) {
+  encoded_->encode(begin, values, name);
+}
+
 at::Tensor Linear::product(const at::Tensor& x) const {
+  if (encoded_) return encoded_linear(x, encoded_, bias_);
   variable_list leaves(weights_);
   leaves.insert(leaves.end(), biases_.begin(), biases_.end());
   const bool trained =
@@ -110,7 +127,7 @@ void Linear::adapt(std::shared_ptr<const LinearAdapter> adapter, const std::stri
 }
 
 at::Tensor Linear::rows(std::int64_t begin, std::int64_t count) const {
-  return weight_.narrow(0, begin, count);
+  return encoded_ ? encoded_->rows(begin, count) : weight_.narrow(0, begin, count);
 }
 at::Tensor Linear::bias_rows(std::int64_t begin, std::int64_t count) const {
   return bias_.defined() ? bias_.narrow(0, begin, count) : bias_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/blocks/dropout.h"
+#include "model/blocks/encoded_weight.h"
 
 namespace retort {
 
@@ -37,6 +38,10 @@ class Linear {
   // One projection per entry of `out_features`; buffers start uninitialized.
   Linear(const std::vector<std::int64_t>& out_features, std::int64_t in_features, bool bias,
          const at::TensorOptions& options);
+  // A frozen one whose weights stay encoded: the leaves have shapes and no values (device meta), encode()
+  // fills them. `name` is the layer's, for errors.
+  Linear(const std::vector<std::int64_t>& out_features, std::int64_t in_features, bool bias,
+         const at::TensorOptions& options, const Encoding& encoding, const std::string& name);
 
   // [n, in_features] -> [n, Σ out_features]
   at::Tensor operator()(const at::Tensor& x, const Dropout& pass = {}) const;
@@ -49,6 +54,8 @@ class Linear {
     return weights_[part];
   }  // leaf [out_features, in_features]
   const at::Tensor& bias(std::size_t part) const { return biases_[part]; }  // leaf [out_features]
+  // The weights of rows [begin, …) of an encoded group.
+  void encode(std::int64_t begin, std::span<const float> values, const std::string& name);
   // Rows [begin, begin + count) of the group's weight and bias, outside the graph.
   at::Tensor rows(std::int64_t begin, std::int64_t count) const;
   at::Tensor bias_rows(std::int64_t begin, std::int64_t count) const;  // undefined without bias
@@ -58,7 +65,8 @@ class Linear {
   void append_leaves(std::vector<at::Tensor>& leaves) const;
 
  private:
-  at::Tensor weight_, bias_;  // the group's buffers
+  at::Tensor weight_, bias_;                // the group's buffers
+  std::shared_ptr<EncodedWeight> encoded_;  // instead of weight_
   std::vector<at::Tensor> weights_, biases_;
   std::vector<std::shared_ptr<const LinearAdapter>> adapters_;
 

@@ -1,0 +1,105 @@
+// Products with encoded weights against the decoded matrix, in double precision; device decoders against the
+// scalar ones.
+#include "model/blocks/encoded_weight.h"
+
+#include <gtest/gtest.h>
+
+#include "architecture/i8_channel.h"
+#include "base/error.h"
+
+namespace retort {
+namespace {
+
+std::vector<std::string> weight_encodings() {
+  std::vector<std::string> names = {"i8_channel"};
+  for (const Encoding* encoding : encodings())
+    if (!encoding->activations_only) names.emplace_back(encoding->name);
+  return names;
+}
+
+std::vector<float> values_of(const at::Tensor& x) {
+  const at::Tensor flat = x.to(at::kFloat).contiguous();
+  return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
+}
+
+// What a file of this encoding would give back.
+at::Tensor stored_and_read(const std::string& name, const at::Tensor& w) {
+  const std::vector<float> values = values_of(w);
+  std::vector<float> read(values.size());
+  if (name == "i8_channel") {
+    std::vector<std::int8_t> codes(values.size());
+    std::vector<float> scales(static_cast<std::size_t>(w.size(0)));
+    encode_i8_rows(values, w.size(1), codes, scales);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      read[i] = static_cast<float>(codes[i]) * scales[i / static_cast<std::size_t>(w.size(1))];
+  } else {
+    const Encoding& encoding = find_encoding(name, "test");
+    std::vector<std::byte> blocks(static_cast<std::size_t>(encoding.byte_size(w.numel())));
+    encode_rows(encoding, values, w.size(1), {}, blocks.data(), "test");
+    encoding.decode(blocks.data(), read);
+  }
+  return at::tensor(read).view(w.sizes());
+}
+
+TEST(EncodedWeight, MultipliesAsTheDecodedMatrix) {
+  at::manual_seed(1);
+  // Wide enough for several tiles in both directions.
+  const at::Tensor w = at::randn({1500, 768}) * 0.1, x = at::randn({9, 768}), grad = at::randn({9, 1500});
+  for (const std::string& name : weight_encodings()) {
+    EncodedWeight weight(find_weight_encoding(name, "test"), 1500, 768, at::kFloat, name);
+    const std::vector<float> values = values_of(w);
+    const std::size_t half = 700 * 768;
+    weight.encode(0, std::span(values).first(half), name);
+    weight.encode(700, std::span(values).subspan(half), name);
+    const at::Tensor read = stored_and_read(name, w);
+    EXPECT_TRUE(at::equal(weight.rows(690, 25), read.narrow(0, 690, 25))) << name;
+    const at::Tensor wide = read.to(at::kDouble);
+    EXPECT_LT((weight.multiply(x) - at::mm(x.to(at::kDouble), wide.t())).abs().max().item<double>(), 1e-4)
+        << name;
+    EXPECT_LT(
+        (weight.multiply_transposed(grad) - at::mm(grad.to(at::kDouble), wide)).abs().max().item<double>(),
+        1e-4)
+        << name;
+    EXPECT_LE(weight.byte_size(), 4 * w.numel());
+  }
+}
+
+TEST(EncodedWeight, GradientsReachTheInputAlone) {
+  at::manual_seed(2);
+  const at::Tensor w = at::randn({64, 96}), x = at::randn({5, 96}).requires_grad_(), bias = at::randn({64});
+  const auto weight = std::make_shared<EncodedWeight>(find_encoding("q8_0", "test"), 64, 96, at::kFloat, "w");
+  weight->encode(0, values_of(w), "w");
+  const at::Tensor y = encoded_linear(x, weight, bias), seed = at::randn({5, 64});
+  EXPECT_TRUE(at::allclose(y, at::linear(x, weight->rows(0, 64), bias), 1e-5, 1e-5));
+  y.backward(seed);
+  EXPECT_TRUE(at::allclose(x.grad(), at::mm(seed, weight->rows(0, 64)), 1e-5, 1e-5));
+}
+
+TEST(EncodedWeight, DecodersOfDevicesEqualTheScalarOnes) {
+  at::manual_seed(3);
+  const at::Tensor w = at::randn({7, 512}) * at::randn({7, 1});
+  for (const char* name : {"q8_0", "q4_0", "q4_k"}) {
+    const Encoding& encoding = find_encoding(name, "test");
+    ASSERT_TRUE(has_device_decoder(encoding)) << name;
+    const at::Tensor bytes = at::empty({7, encoding.byte_size(512)}, at::kByte);
+    encode_rows(encoding, values_of(w), 512, {}, reinterpret_cast<std::byte*>(bytes.data_ptr<std::uint8_t>()),
+                name);
+    EXPECT_TRUE(at::equal(decode_on_device(encoding, bytes), stored_and_read(name, w))) << name;
+    // A tile of columns is a view.
+    const std::int64_t begin = encoding.byte_size(256);
+    EXPECT_TRUE(at::equal(decode_on_device(encoding, bytes.narrow(1, begin, encoding.byte_size(256))),
+                          stored_and_read(name, w).narrow(1, 256, 256)))
+        << name;
+  }
+}
+
+TEST(EncodedWeight, SaysWhatDoesNotFit) {
+  EXPECT_THROW(EncodedWeight(find_encoding("q4_k", "test"), 4, 96, at::kFloat, "w"), Error);
+  EXPECT_THROW(find_weight_encoding("q8_k", "test"), Error);
+  EXPECT_THROW(find_weight_encoding("q9_0", "test"), Error);
+  EncodedWeight weight(find_encoding("q8_0", "test"), 1, 32, at::kFloat, "w");
+  EXPECT_THROW(weight.encode(0, std::vector<float>(32, INFINITY), "w"), Error);
+}
+
+}  // namespace
+}  // namespace retort
