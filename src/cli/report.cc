@@ -131,8 +131,9 @@ class Report : public Verb {
                      .advice = suggest(key, known)});
     std::vector<ReportColumn> chosen;
     for (const ReportColumn& column : report_columns()) {
-      const bool asked =
-          columns_.empty() || std::find(columns_.begin(), columns_.end(), column.key) != columns_.end();
+      const bool asked = columns_.empty()
+                             ? !column.on_request
+                             : std::find(columns_.begin(), columns_.end(), column.key) != columns_.end();
       if (asked && std::any_of(rows.begin(), rows.end(),
                                [&](const ReportRow& row) { return figure(row, column).is_number(); }))
         chosen.push_back(column);
@@ -298,7 +299,7 @@ class Report : public Verb {
 
   Json make_notes(const std::vector<ReportRow>& rows) const {
     Json notes = Json::array();
-    if (!rows.empty())
+    if (!rows.empty() && !rows.front().evaluation.pairs.empty())
       notes.push_back(fmt::format(
           "{} pairs that no model was trained on; BLEU signature {}; brackets are 95 % bootstrap intervals.",
           rows.front().evaluation.pairs.size(), rows.front().figures.value("bleu_signature", "")));

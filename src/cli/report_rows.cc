@@ -16,6 +16,7 @@ constexpr ReportColumn kColumns[] = {
     {"file_bytes", "file", "MB", "none", 1},
     {"bleu4", "BLEU-4", "", "high", 2},
     {"rouge_l", "ROUGE-L", "", "high", 4},
+    {"nats_per_token", "nats / token", "", "low", 4, /*on_request=*/true},
     {"nats_per_char", "nats / character", "", "low", 4},
     {"forgotten", "forgotten, nats / character", "", "low", 4},
     {"trainable_parameters", "trained parameters", "M", "none", 3},
@@ -77,16 +78,29 @@ std::string spread(const std::vector<Json>& runs) {
   return fmt::format("{} runs: {}nats / character", runs.size(), text);
 }
 
-void add_training(Json& figures, const std::vector<std::string>& paths) {
+// `scores`: those of its validation part stand for an evaluation's.
+void add_training(ReportRow& row, const std::vector<std::string>& paths, bool scores) {
   std::vector<Json> runs;
   for (const std::string& path : paths) runs.push_back(read_json(path));
   if (runs.empty()) return;
-  const Json mean = mean_of(runs);
-  for (const auto& [from, to] : {std::pair{"trainable_parameters", "trainable_parameters"},
-                                 {"seconds", "training_seconds"},
-                                 {"peak_memory_bytes", "training_peak_memory_bytes"},
-                                 {"result_bytes", "result_bytes"}})
-    if (mean.contains(from)) figures[to] = mean.at(from);
+  std::vector<std::pair<const char*, const char*>> taken = {
+      {"trainable_parameters", "trainable_parameters"},
+      {"seconds", "training_seconds"},
+      {"peak_memory_bytes", "training_peak_memory_bytes"},
+      {"result_bytes", "result_bytes"}};
+  if (scores) {
+    taken.emplace_back("validation_nats_per_token", "nats_per_token");
+    taken.emplace_back("validation_nats_per_char", "nats_per_char");
+  }
+  std::vector<Json> renamed;
+  for (const Json& run : runs) {
+    Json figures = Json::object();
+    for (const auto& [from, to] : taken)
+      if (run.contains(from)) figures[to] = run.at(from);
+    renamed.push_back(std::move(figures));
+  }
+  row.figures.update(mean_of(renamed));
+  if (scores) row.note = spread(renamed);
 }
 
 }  // namespace
@@ -114,16 +128,20 @@ ReportRow read_report_row(const Json& item, const std::optional<Evaluation>& gen
                    .expected = "",
                    .advice = suggest(key, keys)});
   row.series = json_get_or<std::string>(item, "series", "", where);
-  const std::vector<std::string> paths = path_list(item, "evaluation", where);
-  if (paths.empty())
+  const std::vector<std::string> paths = path_list(item, "evaluation", where),
+                                 training = path_list(item, "training", where);
+  if (paths.empty() && training.empty())
     throw Error(
         {.where = where + ": " + row.name, .found = "no evaluation", .expected = "a path", .advice = ""});
-  Runs runs = read_runs(paths, where + ": " + row.name);
-  row.figures = mean_of(runs.figures);
-  if (paths.size() > 1) row.figures.update(runs.together.to_json());
-  row.note = spread(runs.figures);
-  row.evaluation = std::move(runs.together);
-  add_training(row.figures, path_list(item, "training", where));
+  row.figures = Json::object();
+  add_training(row, training, /*scores=*/paths.empty());
+  if (!paths.empty()) {
+    Runs runs = read_runs(paths, where + ": " + row.name);
+    row.figures.update(mean_of(runs.figures));
+    if (paths.size() > 1) row.figures.update(runs.together.to_json());
+    row.note = spread(runs.figures);
+    row.evaluation = std::move(runs.together);
+  }
   const std::vector<std::string> general = path_list(item, "general", where);
   if (!general.empty() && general_before) {
     const Interval lost =

@@ -14,6 +14,7 @@ namespace retort {
 struct ReportColumn {
   const char *key, *title, *unit, *better;
   int digits;
+  bool on_request = false;  // shown only when `columns` names it
   double scale() const;  // from the figure to the unit shown
 };
 // All that a table can show, in order; one without a figure in any row is left out.

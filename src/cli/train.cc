@@ -1,5 +1,5 @@
-// retort train: pre-training and full fine-tuning.
-#include "cli/learn.h"
+// retort train: pre-training, fine-tuning, and several methods beside one another.
+#include "cli/compare.h"
 #include "cli/registry.h"
 
 namespace retort {
@@ -7,11 +7,17 @@ namespace {
 
 class Train : public Verb {
  public:
-  void visit(OptionList& list) override { options_.visit(list, /*distill=*/false); }
-  Json run() override { return learn(options_, /*distill=*/false); }
+  void visit(OptionList& list) override {
+    options_.visit(list, /*distill=*/false);
+    compare_.visit(list);
+  }
+  Json run() override {
+    return compare_.on() ? compare_methods(options_, compare_) : learn(options_, /*distill=*/false);
+  }
 
  private:
   LearnOptions options_;
+  CompareOptions compare_;
 };
 
 }  // namespace
