@@ -362,6 +362,84 @@ def bad_adapters():
 
 
 @case
+def bad_training_plans():
+    """Mixtures, ramps, rates, patience, encodings and comparisons that cannot be meant; then one of each that can, killed and resumed."""
+    other = write("other.tsv", "\n".join(lines[:2]) + "\n")
+    two = f"{pairs()},{other}"
+
+    def tune(out, *more, data=two, **options):
+        options = {"code": 0} | options
+        return run("train", "--model", model, "--data", data, "--validation-share", "0", "--steps", "4", "--batch-tokens", "128",
+                   "--threads", "1", "--precision", "fp32", "--out", out, *more, **options)
+
+    refused = folder / "refused_plan"
+    for option, value, words in [
+            ("mixture", "[1]", ("mixture", "2 ratios")), ("mixture", "[1, -1]", "mixture[1]"), ("mixture", "[0, 0]", "mixture"),
+            ("mixture", "[1, {schedule: linaer}]", "linear"), ("mixture-temperature", "0", "mixture_temperature"),
+            ("mixture-temperature", "hot", "mixture_temperature"), ("mixture-adapt", "-1", "mixture_adapt"), ("mixture-adapt", "1", "mixture_adapt"),
+            ("dropout", "{schedule: linear, from: 0.1, to: 1.5}", "dropout"), ("dropout", "{schedule: ramp}", "dropout"),
+            ("dropout", "{schedule: linear, from: 0, to: 0.1, last: -1}", "last"), ("rates", "[{parameters: lora_B, factor: 16}]", "lora_B"),
+            ("rates", "[{parameter: mlp}]", "parameters"), ("rates", "[{factor: 2}]", "rates[0]"), ("rates", "3", "rates"),
+            ("patience", "2", ("patience", "validate_every")), ("label-smoothing", "1", "label_smoothing"),
+            ("base-encoding", "q8_0", ("base_encoding", "adapter")), ("compare", "full,lroa", ("adapter", "lora")),
+            ("compare", "lora,lora", "two methods"), ("compare", "[{adapter: lora, lora_rnk: 3}]", "lora_rank"), ("compare", "[3]", "compare")]:
+        tune(refused, f"--{option}", value, code=2, says=words)
+    lora = ("--adapter", "lora", "--lora-rank", "4")
+    tune(refused, *lora, "--base-encoding", "q9_0", code=2, says=("base_encoding", "q8_0"))
+    tune(refused, *lora, "--base-encoding", "q8_k", code=2, says="base_encoding")
+    tune(refused, *lora, "--base-encoding", "q4_k", code=2, says=("model.layers.0", "32", "256"))
+    assert not (refused / "model").exists() and not (refused / "adapter").exists()
+
+    plan = (*lora, "--mixture", "[{schedule: linear, from: 1, to: 0}, {schedule: linear, from: 0, to: 1}]", "--mixture-temperature", "2",
+            "--validation", two, "--overlap", "none", "--validate-every", "7", "--mixture-adapt", "1", "--dropout",
+            "{schedule: linear, from: 0.1, to: 0.3, last: 3}", "--rates", "[{parameters: lora_B, factor: 16}]", "--patience", "50",
+            "--base-encoding", "q8_0", "--steps", "60", "--log-every", "1")
+    tune(folder / "plan_calm", *plan)
+    stopped = folder / "plan_stopped"
+    process = subprocess.Popen([str(retort), "train", "--model", str(model), "--data", two, "--validation-share", "0", "--batch-tokens", "128",
+                                "--threads", "1", "--precision", "fp32", "--out", str(stopped), *plan, "--save-seconds", "0.001"],
+                               stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(stopped.glob("checkpoints/step-*")):
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, process.returncode
+    tune(stopped, *plan, "--save-seconds", "0.001")
+    assert contents(stopped / "adapter") == contents(folder / "plan_calm/adapter")
+    records = [json.loads(line) for line in (folder / "plan_calm/metrics.jsonl").read_text().splitlines()]
+    assert any("train/dropout" in r for r in records) and any("train/mixture_factor_1" in r for r in records), records[-2:]
+
+
+@case
+def comparisons():
+    """A failing method names itself and loses nothing; the table has every method; a run folder is a model."""
+    out = folder / "compared_methods"
+    common = ("train", "--model", model, "--data", pairs(), "--validation", pairs(), "--overlap", "none", "--steps", "3", "--batch-tokens", "128",
+              "--threads", "1", "--precision", "fp32", "--out", out, "--seeds", "1,2")
+    run(*common, "--compare", "[lora, {name: wide, adapter: lora, lora_rank: 33}]", code=2, says=("compare: wide", "lora_rank"))
+    assert (out / "lora-2/adapter").exists() and not (out / "compare.json").exists()
+    table, _ = run(*common, "--compare", "full,lora,prefix,hybrid", "--judge", pairs(), "--judge-limit", "4", code=0)
+    figures = json.loads((out / "compare.json").read_text())
+    assert [(f["method"], f["seed"]) for f in figures] == [(m, s) for m in ("full", "lora", "prefix", "hybrid") for s in (1, 2)], figures
+    for f in figures:
+        training = f["training"]
+        assert training["peak_memory_bytes"] > 1e7 and training["result_bytes"] > 0 and f["judged"]["pairs"] == 4, f
+        assert abs(training["validation_nats_per_token"] - f["judged"]["nats_per_token"]) < 1, f
+    trained = [f["training"]["trainable_parameters"] for f in figures[::2]]
+    assert trained[0] > trained[3] > trained[1] and trained[2] == 20 * 2 * 2 * 16, trained
+    for name in ("full", "lora", "prefix", "hybrid"):
+        assert name in table, table
+    assert (out / "report.html").exists()
+    tokens = write("tokens_of_run.jsonl", '{"tokens": [1, 2, 3]}\n')
+    alone, _ = run("score", "--model", out / "lora-1", "--file", tokens, code=0)
+    together, _ = run("score", "--model", model, "--adapter", out / "lora-1/adapter", "--file", tokens, code=0)
+    assert alone == together != run("score", "--model", model, "--file", tokens, code=0)[0]
+    moved = copy_of(out / "lora-1/adapter", "moved")
+    settings = json.loads((moved / "adapter_config.json").read_text())
+    (moved / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": "gone"}))
+    run("score", "--model", moved, "--file", tokens, code=2, says=("base_model_name_or_path", "gone"))
+
+
+@case
 def misspelt():
     run("distil", code=2, says="distill")
     run("tokenize", "encoed", code=2, says="encode")
@@ -451,6 +529,12 @@ def bad_recipes():
     expect(base | {"stages": [{"shrink": {"model": "${modle}", "layers": [0], "out": "x"}}], "model": "x"}, "modle", "model")
     expect(base | {"stages": []}, "stages")
     expect(base | {"stages": [3]}, "stage 1")
+    loop = {"for_each": {"layer": [0, 1]}, "do": {"shrink": {"name": "cut-${layer}", "model": str(model), "layers": "${layr}", "out": "x"}}}
+    expect(base | {"stages": [loop]}, "layr", "layer")
+    expect(base | {"stages": [{"for_each": {"layer": []}, "do": stage}]}, "for_each: layer")
+    expect(base | {"stages": [{"for_each": {"layer": [0, 1]}}]}, "do")
+    expect(base | {"stages": [{"for_each": {"layer": [0, 1]}, "do": stage}]}, "two stages")
+    expect(base | {"stages": [stage]}, "no stage 'cut-*'", options=["--cut-*.layers=[1]"])
     expect("", "recipe.yaml")
     expect("stages: [", "recipe.yaml")
     expect("\t- x", "recipe.yaml")
