@@ -43,6 +43,7 @@ at::ScalarType ComputeOptions::dtype() const {
 
 void ComputeOptions::reset_peak() const {
   if (torch_device().is_cuda()) {
+    at::globalContext().lazyInitDevice(at::kCUDA);  // there is no allocator before
     at::accelerator::resetPeakStats(torch_device().index());
   } else {
     ::malloc_trim(0);  // what was freed before is not ours

@@ -1,5 +1,5 @@
 """recipes/finetune.yaml with a random student and next to no training: every method, amount and seed is there, the table and its
-pictures are whole, and a second run has nothing to do."""
+pictures are whole, and a second run has nothing to do. A frozen base in 8 or 4 bits needs as much less memory as its bytes are fewer."""
 import json, os, pathlib, subprocess, sys, tempfile
 
 root = pathlib.Path(__file__).resolve().parents[2]
@@ -44,4 +44,17 @@ with tempfile.TemporaryDirectory() as folder:
     assert "trained parameters" in (folder / "out/report.html").read_text() and "hybrid, all records" in said.stdout
     again = run(*command)
     assert again.stderr.count("done before") == 3 + 3 * 16 + 1, again.stderr
+
+with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    weights = 7 * (4 * 512 * 512 + 3 * 512 * 1536)  # of assets/teacher's linear layers
+    peak = {}
+    for encoding, bits in {"none": 32, "q8_0": 8.5, "q4_0": 4.5}.items():
+        run("train", "--model", "assets/teacher", "--adapter", "lora", "--base-encoding", encoding, "--data", "assets/data/medical_valid.tsv.zst",
+            "--limit", "50", "--validation-share", "0", "--steps", "2", "--batch-tokens", "512", "--precision", "fp32", "--threads", "1", "--out",
+            folder / encoding)
+        peak[encoding] = json.loads((folder / encoding / "train.json").read_text())["peak_memory_bytes"]
+        saved = weights * (32 - bits) / 8
+        print(f"{encoding}: peak {peak[encoding] / 1e6:.1f} MB, {(peak['none'] - peak[encoding]) / 1e6:.1f} lower, {saved / 1e6:.1f} saved")
+        assert peak["none"] - peak[encoding] >= saved, (encoding, peak, saved)
 print("passed")
