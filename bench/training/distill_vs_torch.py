@@ -85,7 +85,7 @@ def main():
     figures = {"Retort": []} | {mode: [] for mode in modes}
     with tempfile.TemporaryDirectory() as folder:
         student = os.path.join(folder, "student")
-        subprocess.run([os.path.join(options.bin, "retort"), "shrink", "--model", teacher, "--layers", "0,1,2,6", "--out", student],
+        subprocess.run([os.path.join(options.bin, "retort"), "shrink", "--model", teacher, "--layers", "0,1,3,6", "--out", student],
                        check=True, capture_output=True)
         for _ in range(options.rounds):
             figures["Retort"].append(measure([os.path.join(options.bin, "distill_step_bench"), teacher, student,
