@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint64_t kDrawStream = std::uint64_t{1} << 63;  // apart from the shuffles' streams
 
 // One source's examples in passes.
-struct Source {
+struct SourcePasses {
   std::vector<std::int64_t> examples;  // as they lie in the store
   std::vector<std::int64_t> order;     // of this pass
   std::int64_t pass = 0, next = 0;
@@ -31,7 +31,7 @@ class MixedOrder : public ExampleOrder {
 
   std::optional<std::int64_t> next(std::int64_t batch) override {
     const std::size_t chosen = draw(options_.mixture(batch));
-    Source& source = sources_[chosen];
+    SourcePasses& source = sources_[chosen];
     if (source.next == static_cast<std::int64_t>(source.order.size())) begin(chosen, source.pass + 1);
     return source.order[static_cast<std::size_t>(source.next++)];
   }
@@ -47,7 +47,7 @@ class MixedOrder : public ExampleOrder {
     state["draws"] = draws_;
     state["factors"] = factors_;
     state["sources"] = Json::array();
-    for (const Source& source : sources_)
+    for (const SourcePasses& source : sources_)
       state["sources"].push_back({{"pass", source.pass}, {"next", source.next}});
     return state;
   }
@@ -79,7 +79,7 @@ class MixedOrder : public ExampleOrder {
  private:
   Json identity() const {
     Json sizes = Json::array();
-    for (const Source& source : sources_) sizes.push_back(source.examples.size());
+    for (const SourcePasses& source : sources_) sizes.push_back(source.examples.size());
     return {{"seed", options_.seed}, {"sizes", sizes}};
   }
 
@@ -105,7 +105,7 @@ class MixedOrder : public ExampleOrder {
   }
 
   void begin(std::size_t s, std::int64_t pass) {
-    Source& source = sources_[s];
+    SourcePasses& source = sources_[s];
     source.pass = pass;
     source.next = 0;
     source.order = source.examples;
@@ -115,7 +115,7 @@ class MixedOrder : public ExampleOrder {
   }
 
   const PackingOptions options_;
-  std::vector<Source> sources_;  // by Example::source
+  std::vector<SourcePasses> sources_;  // by Example::source
   std::vector<double> factors_;
   std::int64_t draws_ = 0;
 };

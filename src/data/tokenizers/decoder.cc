@@ -30,9 +30,9 @@ class ByteLevelDecoder : public Decoder {
   }
 };
 
-class Metaspace : public Decoder {
+class MetaspaceDecoder : public Decoder {
  public:
-  Metaspace(const Json& json, const std::string& where)
+  MetaspaceDecoder(const Json& json, const std::string& where)
       : replacement_(json_get_or<std::string>(json, "replacement", "▁", where)) {
     const bool legacy = json_get_or<bool>(json, "add_prefix_space", true, where);
     prepended_ =
@@ -155,7 +155,7 @@ std::unique_ptr<Decoder> make_decoder(const Json& json, const std::string& where
   if (json.is_null()) return nullptr;
   const std::string type = json_get<std::string>(json, "type", where);
   if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
-  if (type == "Metaspace") return std::make_unique<Metaspace>(json, where);
+  if (type == "Metaspace") return std::make_unique<MetaspaceDecoder>(json, where);
   if (type == "ByteFallback") return std::make_unique<ByteFallback>();
   if (type == "Fuse") return std::make_unique<Fuse>();
   if (type == "Strip") return std::make_unique<DecodeStrip>(json, where);
