@@ -46,9 +46,11 @@ class MixedOrder : public ExampleOrder {
     Json state = identity();
     state["draws"] = draws_;
     state["factors"] = factors_;
-    state["sources"] = Json::array();
-    for (const SourcePasses& source : sources_)
-      state["sources"].push_back({{"pass", source.pass}, {"next", source.next}});
+    state["passes"] = state["places"] = Json::array();
+    for (const SourcePasses& source : sources_) {
+      state["passes"].push_back(source.pass);
+      state["places"].push_back(source.next);
+    }
     return state;
   }
 
@@ -57,22 +59,22 @@ class MixedOrder : public ExampleOrder {
     const std::string where = "state of the batch source";
     const auto draws = json_get<std::int64_t>(state, "draws", where);
     const auto factors = json_get<std::vector<double>>(state, "factors", where);
-    const auto places = json_get<std::vector<Json>>(state, "sources", where);
-    bool fits = draws >= 0 && factors.size() == sources_.size() && places.size() == sources_.size();
-    for (std::size_t s = 0; fits && s < places.size(); ++s) {
-      const auto next = json_get<std::int64_t>(places[s], "next", where);
-      fits = json_get<std::int64_t>(places[s], "pass", where) >= 0 && next >= 0 &&
-             next <= static_cast<std::int64_t>(sources_[s].examples.size()) && std::isfinite(factors[s]) &&
-             factors[s] >= 0;
-    }
+    const auto passes = json_get<std::vector<std::int64_t>>(state, "passes", where),
+               places = json_get<std::vector<std::int64_t>>(state, "places", where);
+    bool fits = draws >= 0 && factors.size() == sources_.size() && passes.size() == sources_.size() &&
+                places.size() == sources_.size();
+    for (std::size_t s = 0; fits && s < places.size(); ++s)
+      fits = passes[s] >= 0 && places[s] >= 0 &&
+             places[s] <= static_cast<std::int64_t>(sources_[s].examples.size()) &&
+             std::isfinite(factors[s]) && factors[s] >= 0;
     if (!fits)
       throw Error(
           {.where = where, .found = state.dump(), .expected = "places within the data", .advice = ""});
     draws_ = draws;
     factors_ = factors;
     for (std::size_t s = 0; s < places.size(); ++s) {
-      begin(s, places[s].at("pass").get<std::int64_t>());
-      sources_[s].next = places[s].at("next").get<std::int64_t>();
+      begin(s, passes[s]);
+      sources_[s].next = places[s];
     }
   }
 
