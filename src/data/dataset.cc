@@ -17,7 +17,7 @@ namespace retort {
 namespace {
 
 constexpr std::size_t kBlock = 4096;  // records encoded together
-constexpr std::size_t kReportedPlaces = 5;
+constexpr std::size_t kReportedRecords = 5;
 
 std::int64_t code_points(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
@@ -26,7 +26,7 @@ std::int64_t code_points(std::string_view text) {
 void merge_skips(SkipReport& into, const SkipReport& from) {
   into.count += from.count;
   for (const std::string& place : from.first)
-    if (into.first.size() < kReportedPlaces) into.first.push_back(place);
+    if (into.first.size() < kReportedRecords) into.first.push_back(place);
 }
 
 // Calls visit(record, file index, record number in the file) until `limit` records (0: all) of all files are
@@ -145,7 +145,7 @@ class Encoder {
     if (result.failure) std::rethrow_exception(result.failure);
     if (!result.problem.empty()) {
       ++dataset_.skipped.count;
-      if (dataset_.skipped.first.size() < kReportedPlaces)
+      if (dataset_.skipped.first.size() < kReportedRecords)
         dataset_.skipped.first.push_back(
             fmt::format("{} record {}: {}", *item.file, item.number, result.problem));
       return;

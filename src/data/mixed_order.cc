@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint64_t kDrawStream = std::uint64_t{1} << 63;  // apart from the shuffles' streams
 
 // One source's examples in passes.
-struct Source {
+struct SourcePasses {
   std::vector<std::int64_t> examples;  // as they lie in the store
   std::vector<std::int64_t> order;     // of this pass
   std::int64_t pass = 0, next = 0;
@@ -31,7 +31,7 @@ class MixedOrder : public ExampleOrder {
 
   std::optional<std::int64_t> next(std::int64_t batch) override {
     const std::size_t chosen = draw(options_.mixture(batch));
-    Source& source = sources_[chosen];
+    SourcePasses& source = sources_[chosen];
     if (source.next == static_cast<std::int64_t>(source.order.size())) begin(chosen, source.pass + 1);
     return source.order[static_cast<std::size_t>(source.next++)];
   }
@@ -46,9 +46,11 @@ class MixedOrder : public ExampleOrder {
     Json state = identity();
     state["draws"] = draws_;
     state["factors"] = factors_;
-    state["sources"] = Json::array();
-    for (const Source& source : sources_)
-      state["sources"].push_back({{"pass", source.pass}, {"next", source.next}});
+    state["passes"] = state["places"] = Json::array();
+    for (const SourcePasses& source : sources_) {
+      state["passes"].push_back(source.pass);
+      state["places"].push_back(source.next);
+    }
     return state;
   }
 
@@ -57,29 +59,29 @@ class MixedOrder : public ExampleOrder {
     const std::string where = "state of the batch source";
     const auto draws = json_get<std::int64_t>(state, "draws", where);
     const auto factors = json_get<std::vector<double>>(state, "factors", where);
-    const auto places = json_get<std::vector<Json>>(state, "sources", where);
-    bool fits = draws >= 0 && factors.size() == sources_.size() && places.size() == sources_.size();
-    for (std::size_t s = 0; fits && s < places.size(); ++s) {
-      const auto next = json_get<std::int64_t>(places[s], "next", where);
-      fits = json_get<std::int64_t>(places[s], "pass", where) >= 0 && next >= 0 &&
-             next <= static_cast<std::int64_t>(sources_[s].examples.size()) && std::isfinite(factors[s]) &&
-             factors[s] >= 0;
-    }
+    const auto passes = json_get<std::vector<std::int64_t>>(state, "passes", where),
+               places = json_get<std::vector<std::int64_t>>(state, "places", where);
+    bool fits = draws >= 0 && factors.size() == sources_.size() && passes.size() == sources_.size() &&
+                places.size() == sources_.size();
+    for (std::size_t s = 0; fits && s < places.size(); ++s)
+      fits = passes[s] >= 0 && places[s] >= 0 &&
+             places[s] <= static_cast<std::int64_t>(sources_[s].examples.size()) &&
+             std::isfinite(factors[s]) && factors[s] >= 0;
     if (!fits)
       throw Error(
           {.where = where, .found = state.dump(), .expected = "places within the data", .advice = ""});
     draws_ = draws;
     factors_ = factors;
     for (std::size_t s = 0; s < places.size(); ++s) {
-      begin(s, places[s].at("pass").get<std::int64_t>());
-      sources_[s].next = places[s].at("next").get<std::int64_t>();
+      begin(s, passes[s]);
+      sources_[s].next = places[s];
     }
   }
 
  private:
   Json identity() const {
     Json sizes = Json::array();
-    for (const Source& source : sources_) sizes.push_back(source.examples.size());
+    for (const SourcePasses& source : sources_) sizes.push_back(source.examples.size());
     return {{"seed", options_.seed}, {"sizes", sizes}};
   }
 
@@ -105,7 +107,7 @@ class MixedOrder : public ExampleOrder {
   }
 
   void begin(std::size_t s, std::int64_t pass) {
-    Source& source = sources_[s];
+    SourcePasses& source = sources_[s];
     source.pass = pass;
     source.next = 0;
     source.order = source.examples;
@@ -115,7 +117,7 @@ class MixedOrder : public ExampleOrder {
   }
 
   const PackingOptions options_;
-  std::vector<Source> sources_;  // by Example::source
+  std::vector<SourcePasses> sources_;  // by Example::source
   std::vector<double> factors_;
   std::int64_t draws_ = 0;
 };

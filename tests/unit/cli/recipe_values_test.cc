@@ -25,7 +25,7 @@ TEST(RecipeValues, VariablesKeepTheirTypeAndHaveParts) {
   substitute(value, parsed(R"({"run": "runs/x", "size": {"name": "small", "limit": 500}, "list": [1, 2]})"),
              "recipe");
   EXPECT_EQ(value,
-            parsed(R"(["runs/x", {"name": "small", "limit": 500}, 500, "small-500", {"a": [[1, 2]]}])"));
+            parsed(R"(["runs/x/cut", {"name": "small", "limit": 500}, 500, "small-500", {"a": [[1, 2]]}])"));
 }
 
 TEST(RecipeValues, LoopsTakeEveryCombinationInOrder) {

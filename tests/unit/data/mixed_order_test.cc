@@ -110,7 +110,7 @@ TEST(MixedOrder, ErrorsOfRatiosAndStates) {
   const Json good = source->state();
   EXPECT_THROW(source->restore(pack_examples(store, {.batch_tokens = 40, .seed = 5})->state()), Error);
   for (const auto& [key, value] :
-       {std::pair<const char*, Json>{"draws", -1}, {"factors", {1}}, {"sources", Json::array()}}) {
+       {std::pair<const char*, Json>{"draws", -1}, {"factors", {1}}, {"passes", Json::array()}}) {
     Json bad = good;
     bad[key] = value;
     EXPECT_THROW(source->restore(bad), Error) << key;
