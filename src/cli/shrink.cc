@@ -148,7 +148,7 @@ class Shrink : public Verb {
 
   static void warn_of_transformers(const ModelConfig& config) {
     const LayerConfig& layer = config.layers.front();
-    if (!config.uniform_layers())
+    if (config.hf_config.contains("retort_layers"))
       log_warning("transformers cannot load this folder: it knows no layers that differ.");
     else if (!find_family(config.model_type, "config.json").has_head_dim &&
              layer.num_attention_heads * config.head_dim != config.hidden_size)
