@@ -27,6 +27,7 @@ struct Family {
   // Stored tensors that carry no parameter (GPT-2's attn.bias masks, rotary inv_freq) and may be ignored.
   bool (*ignorable)(std::string_view stored_name);
   std::string_view base_prefix;  // "model.": missing from all names of a file that was saved without the language-model head
+  bool has_head_dim = true;  // transformers' class takes head_dim from config.json; else it is hidden_size / heads
 };
 
 // All rows, in registry.cc.

@@ -67,6 +67,6 @@ bool ignorable(std::string_view stored_name) { return stored_name.ends_with("dec
 }  // namespace
 
 extern const Family kOptFamily;
-const Family kOptFamily = {"opt", parse, to_json, stored, ignorable, "model."};
+const Family kOptFamily = {"opt", parse, to_json, stored, ignorable, "model.", /*has_head_dim=*/false};
 
 }  // namespace retort

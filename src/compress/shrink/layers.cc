@@ -1,43 +1,28 @@
 #include "compress/shrink/layers.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "model/transformer.h"
 
 namespace retort {
 namespace {
 
-constexpr const char* kPrefix = "model.layers.";
-
-void check_layers(const std::vector<std::int64_t>& layers, std::int64_t total) {
-  const std::string range = "layers between 0 and " + std::to_string(total - 1) + ", in ascending order";
-  if (layers.empty()) throw Error({.where = "layers", .found = "none", .expected = range, .advice = ""});
-  for (std::size_t i = 0; i < layers.size(); ++i)
-    if (layers[i] < 0 || layers[i] >= total || (i > 0 && layers[i] <= layers[i - 1]))
-      throw Error({.where = "layers",
-                   .found = std::to_string(layers[i]) + " at place " + std::to_string(i + 1),
-                   .expected = range,
-                   .advice = ""});
-}
-
-// "model.layers.1.mlp…" of the student is "model.layers.<layers[1]>.mlp…" of the teacher.
-std::string original_name(const std::string& name, const std::vector<std::int64_t>& layers) {
-  const std::string prefix = kPrefix;
-  if (name.rfind(prefix, 0) != 0) return name;
-  const std::size_t dot = name.find('.', prefix.size());
-  const auto index = static_cast<std::size_t>(std::stoll(name.substr(prefix.size(), dot - prefix.size())));
-  return prefix + std::to_string(layers[index]) + name.substr(dot);
-}
-
-}  // namespace
-
-std::vector<std::int64_t> spread_layers(std::int64_t total, std::int64_t count) {
+void check_count(std::int64_t total, std::int64_t count) {
   if (count < 1 || count > total)
     throw Error({.where = "num_layers",
                  .found = std::to_string(count),
                  .expected = "between 1 and " + std::to_string(total),
                  .advice = ""});
+}
+
+}  // namespace
+
+std::vector<std::int64_t> spread_layers(std::int64_t total, std::int64_t count) {
+  check_count(total, count);
   std::vector<std::int64_t> layers;
   for (std::int64_t i = 0; i < count; ++i)
     layers.push_back(
@@ -45,26 +30,44 @@ std::vector<std::int64_t> spread_layers(std::int64_t total, std::int64_t count) 
   return layers;
 }
 
-void keep_layers(const ModelFolder& folder, const std::vector<std::int64_t>& layers,
-                 const std::filesystem::path& out) {
-  check_layers(layers, folder.config().num_hidden_layers());
-  folder.check_weights();
-  ModelConfig config = folder.config();
-  config.layers.clear();
+std::vector<std::int64_t> influential_layers(const UnitScores& scores, std::int64_t count) {
+  check_count(static_cast<std::int64_t>(scores.layers.size()), count);
+  std::vector<double> influence;
+  for (const LayerScores& layer : scores.layers) influence.push_back(layer.influence);
+  return highest(influence, count);
+}
+
+void keep_blocks(CausalLM& model, const std::vector<std::int64_t>& layers) {
+  std::vector<Block> kept;
   for (const std::int64_t layer : layers)
-    config.layers.push_back(folder.config().layers[static_cast<std::size_t>(layer)]);
-  AtomicFolder target(out);
-  const auto read = [&](const ParameterSpec& spec) {
-    std::int64_t count = 1;
-    for (const std::int64_t size : spec.shape) count *= size;
-    std::vector<float> values(static_cast<std::size_t>(count));
-    folder.load({original_name(spec.name, layers), spec.shape}, values.data());
-    return values;
-  };
-  const DType stored = folder.weights().tensors().front().dtype;
-  save_model_folder(target.path(), config, read,
-                    {.dtype = stored, .max_shard_bytes = 0, .tokenizer_from = folder.path()});
-  target.commit();
+    kept.push_back(model.parts().blocks.at(static_cast<std::size_t>(layer)));
+  model.parts().blocks = std::move(kept);
+}
+
+std::vector<std::int64_t> search_layers(CausalLM& model, const Calibration& calibration, std::int64_t count,
+                                        const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  const auto total = static_cast<std::int64_t>(model.parts().blocks.size());
+  check_count(total, count);
+  const std::vector<Block> all = model.parts().blocks;
+  std::vector<std::int64_t> kept(all.size());
+  std::iota(kept.begin(), kept.end(), 0);
+  std::int64_t done = 0, passes = (total * (total + 1) - count * (count + 1)) / 2;
+  while (static_cast<std::int64_t>(kept.size()) > count) {
+    double best = std::numeric_limits<double>::infinity();
+    std::vector<std::int64_t> best_kept;
+    for (std::size_t out = 0; out < kept.size(); ++out) {
+      std::vector<std::int64_t> tried = kept;
+      tried.erase(tried.begin() + static_cast<std::ptrdiff_t>(out));
+      model.parts().blocks = all;
+      keep_blocks(model, tried);
+      const double nats = nats_per_token(model, calibration);
+      if (nats < best || best_kept.empty()) best = nats, best_kept = std::move(tried);
+      if (progress) progress(++done, passes);
+    }
+    kept = std::move(best_kept);
+  }
+  model.parts().blocks = all;
+  return kept;
 }
 
 }  // namespace retort
