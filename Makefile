@@ -36,6 +36,7 @@ test-edge:
 # Sanitizers, kill tests and what else takes long.
 test-long:
 	scripts/install-dependencies --tests
+	scripts/install-dependencies --cross
 	cmake -S . -B $(BUILD)-sanitize $(CMAKE_FLAGS) -DRETORT_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DRETORT_SANITIZE=address,undefined >/dev/null
 	cmake --build $(BUILD)-sanitize -j $(JOBS)
 	ASAN_OPTIONS=detect_leaks=0 ctest --test-dir $(BUILD)-sanitize --output-on-failure -R '^unit\.'

@@ -1,5 +1,5 @@
 """A Hugging Face folder of the Qwen3-0.6B shape with random weights: arguments TOKENIZER_FOLDER OUT."""
-import pathlib, shutil, sys
+import pathlib, shutil, subprocess, sys
 
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
@@ -13,4 +13,7 @@ model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
 model.save_pretrained(out)
 for file in tokenizer.iterdir():
     if file.name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "chat_template")):
-        shutil.copy(file, out)
+        if file.suffix == ".zst":
+            subprocess.run(["zstd", "-dqf", file, "-o", out / file.stem], check=True)
+        else:
+            shutil.copy(file, out)

@@ -74,7 +74,10 @@ class Bench : public Verb {
                     {"read_bandwidth_gb_s", 1e-9 * bandwidth}};
     measure_prefill(engine, figures);
     Json rows = Json::array();
-    for (const std::int64_t batch : batches_) rows.push_back(measure_decode(engine, batch, bandwidth));
+    const std::vector<SequenceId> ids = start(engine, *std::max_element(batches_.begin(), batches_.end()));
+    for (const std::int64_t batch : batches_)
+      rows.push_back(measure_decode(engine, {ids.begin(), ids.begin() + batch}, bandwidth));
+    for (const SequenceId id : ids) engine.cache().remove(id);
     // The first batch's figures stand for the model.
     for (const char* key : {"decode_tokens_per_second", "decode_bandwidth_gb_s", "bytes_per_token",
                             "joules_per_token", "watts"})
@@ -113,8 +116,9 @@ class Bench : public Verb {
     }
   }
 
-  void stop(Engine& engine, const std::vector<SequenceId>& ids) {
-    for (const SequenceId id : ids) engine.cache().remove(id);
+  // Forgets what follows the prompts.
+  void rewind(Engine& engine, const std::vector<SequenceId>& ids) {
+    for (const SequenceId id : ids) engine.cache().truncate(id, prompt_);
   }
 
   // One more token for each sequence, the likeliest of its logits.
@@ -146,16 +150,17 @@ class Bench : public Verb {
     figures["prefill_tokens_per_second"] = static_cast<double>(prompt_) / percentile(seconds, 0.5);
   }
 
-  Json measure_decode(Engine& engine, std::int64_t batch, double bandwidth) {
+  // ids: sequences that have read their prompts.
+  Json measure_decode(Engine& engine, const std::vector<SequenceId>& ids, double bandwidth) {
+    const auto batch = static_cast<std::int64_t>(ids.size());
     std::vector<double> seconds;
     for (std::int64_t i = 0; i < repeat_; ++i) {
-      const std::vector<SequenceId> ids = start(engine, batch);
-      std::vector<TokenId> tokens(static_cast<std::size_t>(batch), next_);
+      std::vector<TokenId> tokens(ids.size(), next_);
       step(engine, ids, tokens);
       const Clock::time_point begin = Clock::now();
       for (std::int64_t t = 1; t < std::max<std::int64_t>(2, generate_); ++t) step(engine, ids, tokens);
       seconds.push_back(seconds_since(begin));
-      stop(engine, ids);
+      rewind(engine, ids);
     }
     const auto steps = static_cast<double>(std::max<std::int64_t>(1, generate_ - 1));
     const double tokens_per_second = steps * static_cast<double>(batch) / percentile(seconds, 0.5);
@@ -168,20 +173,19 @@ class Bench : public Verb {
                 {"bytes_per_token", bytes},
                 {"decode_bandwidth_gb_s", 1e-9 * bytes * tokens_per_second},
                 {"share_of_read_bandwidth", bytes * tokens_per_second / bandwidth}};
-    if (batch == batches_.front() && energy_joules()) measure_energy(engine, batch, row);
+    if (batch == batches_.front() && energy_joules()) measure_energy(engine, ids, row);
     return row;
   }
 
-  void measure_energy(Engine& engine, std::int64_t batch, Json& row) {
-    const std::vector<SequenceId> ids = start(engine, batch);
-    std::vector<TokenId> tokens(static_cast<std::size_t>(batch), next_);
+  void measure_energy(Engine& engine, const std::vector<SequenceId>& ids, Json& row) {
+    std::vector<TokenId> tokens(ids.size(), next_);
     const std::optional<double> before = energy_joules();
     const Clock::time_point begin = Clock::now();
     for (std::int64_t t = 0; t < generate_; ++t) step(engine, ids, tokens);
     const double seconds = seconds_since(begin), joules = energy_joules().value_or(0) - before.value_or(0);
-    stop(engine, ids);
+    rewind(engine, ids);
     if (joules <= 0) return;  // the counter wrapped
-    row["joules_per_token"] = joules / static_cast<double>(generate_ * batch);
+    row["joules_per_token"] = joules / static_cast<double>(generate_ * static_cast<std::int64_t>(ids.size()));
     row["watts"] = joules / seconds;
   }
 
@@ -235,8 +239,8 @@ class Bench : public Verb {
   }
 
   std::string model_, json_;
-  std::int64_t prompt_ = 512, generate_ = 64, repeat_ = 3, answers_ = 0;
-  std::vector<std::int64_t> batches_ = {1};
+  std::int64_t prompt_ = 512, generate_ = 64, repeat_ = 3, answers_ = 8;
+  std::vector<std::int64_t> batches_ = {1, 2, 4, 8, 16, 32};
   EngineOptions options_;
   Random random_{1};
   TokenId next_ = 0;

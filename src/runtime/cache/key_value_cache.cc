@@ -20,6 +20,7 @@ KeyValueCache::KeyValueCache(const CacheOptions& options)
     throw_system_error(
         fmt::format("key/value cache of {} tokens, {} MB", options.tokens, memory_bytes_ >> 20),
         "Lower --cache-tokens");
+  madvise(memory, memory_bytes_, MADV_HUGEPAGE);  // attention reads from many places
   memory_ = static_cast<std::byte*>(memory);
 }
 

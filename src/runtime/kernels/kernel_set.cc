@@ -1,12 +1,17 @@
 // The choice among the sets.
 #include "runtime/kernels/kernel_set.h"
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/options.h"
+#include "runtime/kernels/amx_int8.h"
 
 namespace retort {
 
@@ -16,6 +21,9 @@ KernelSet generic_kernels();
 KernelSet avx2_kernels();
 KernelSet avx512_vnni_kernels();
 KernelSet avx512_bf16_kernels();
+KernelSet amx_int8_kernels();
+KernelSet neon_dotprod_kernels();
+KernelSet neon_i8mm_kernels();
 
 namespace {
 
@@ -34,6 +42,10 @@ bool has_avx512_vnni() {
          __builtin_cpu_supports("avx512vnni");
 }
 bool has_avx512_bf16() { return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
+bool has_amx_int8() { return has_avx512_bf16() && amx_int8_granted(); }
+#elif defined(__aarch64__)
+bool has_neon_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_neon_i8mm() { return has_neon_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 #endif
 
 // The simplest first; the last that the processor can run is chosen.
@@ -43,6 +55,10 @@ const Row kRows[] = {
     {has_avx2, avx2_kernels},
     {has_avx512_vnni, avx512_vnni_kernels},
     {has_avx512_bf16, avx512_bf16_kernels},
+    {has_amx_int8, amx_int8_kernels},
+#elif defined(__aarch64__)
+    {has_neon_dotprod, neon_dotprod_kernels},
+    {has_neon_i8mm, neon_i8mm_kernels},
 #endif
 };
 

@@ -11,13 +11,15 @@
 namespace retort {
 namespace {
 
-// A piece of work: so many bytes of weights that handing it out costs nothing beside reading them, and for
-// many activation rows fewer, so that all threads finish together.
-constexpr std::int64_t kPieceBytes = 128 << 10, kManyRows = 24;
+// A piece of work: so many bytes of weights that starting to read them costs little, as many pieces for each
+// thread, and for many activation rows smaller ones, so that all threads finish together.
+constexpr std::int64_t kPieceBytes = 256 << 10, kManyRows = 24;
 
-std::int64_t panels_in_piece(const WeightMatrix& weights, std::int64_t n) {
+std::int64_t panels_in_piece(const WeightMatrix& weights, std::int64_t n, int threads) {
   if (n >= kManyRows) return 2;
-  return std::max<std::int64_t>(2, kPieceBytes / weights.panel_bytes() / 2 * 2);
+  const std::int64_t panels = weights.panel_count(), bytes = panels * weights.panel_bytes();
+  const std::int64_t pieces = threads * std::max<std::int64_t>(1, bytes / (threads * kPieceBytes));
+  return ((panels + pieces - 1) / pieces + 1) / 2 * 2;
 }
 
 PanelJob job_of(const WeightMatrix& weights, const Activations& x, const KernelSet& set) {
@@ -64,9 +66,9 @@ void run(std::span<const Pieces> products, ThreadPool& pool) {
 }
 
 Pieces pieces_of(const PanelJob& job, const WeightMatrix& weights, std::int64_t before,
-                 const KernelSet& set) {
+                 const ThreadPool& pool, const KernelSet& set) {
   Pieces pieces{job, set.multiply[static_cast<std::size_t>(weights.format())], weights.panel_count(),
-                panels_in_piece(weights, job.n), before};
+                panels_in_piece(weights, job.n, pool.threads()), before};
   pieces.end += (pieces.panels + pieces.grain - 1) / pieces.grain;
   return pieces;
 }
@@ -83,7 +85,7 @@ void multiply(const Activations& x, std::span<const Product> products, ThreadPoo
     job.out_stride = product.stride;
     job.bias = product.bias;
     job.store = product.add ? Store::add : Store::replace;
-    all.push_back(pieces_of(job, *product.weights, all.empty() ? 0 : all.back().end, set));
+    all.push_back(pieces_of(job, *product.weights, all.empty() ? 0 : all.back().end, pool, set));
   }
   run(all, pool);
 }
@@ -122,7 +124,7 @@ void multiply_gated(const Activations& x, const GatedProduct& product, ThreadPoo
   job.up_bias = product.up_bias;
   job.store = Store::gated;
   job.activation = product.activation;
-  const Pieces pieces = pieces_of(job, gate, 0, set);
+  const Pieces pieces = pieces_of(job, gate, 0, pool, set);
   run(std::span(&pieces, 1), pool);
 }
 

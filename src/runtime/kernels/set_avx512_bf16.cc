@@ -13,9 +13,12 @@ namespace retort::kernels_avx512_bf16 {
 
 #include "runtime/kernels/lanes_avx512.inc"
 
+// clang-format off
 #include "runtime/kernels/lanes.inc"
-
+#include "runtime/kernels/tile.inc"
 #include "runtime/kernels/product.inc"
+#include "runtime/kernels/float_tile.inc"
+// clang-format on
 
 struct Bf16Pairs {
   static constexpr PanelFormat kFormat = PanelFormat::bf16;

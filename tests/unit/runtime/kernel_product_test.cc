@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -246,6 +247,11 @@ TEST(KernelProduct, ChannelIntegersTakeTheirRowScales) {
       EXPECT_NEAR(out[r], total * static_cast<double>(scales[r]), 1e-4) << set->name;
     }
   }
+}
+
+TEST(KernelSets, TheActiveOneIsTheLastOrTheOneNamed) {
+  const char* wish = std::getenv("RETORT_ISA");
+  EXPECT_EQ(kernel_set().name, wish != nullptr ? wish : kernel_sets().back()->name);
 }
 
 TEST(KernelProduct, SizesThatDoNotFitAreErrors) {
