@@ -15,20 +15,14 @@ namespace {
 class FolderOrFileOpener : public ModelOpener {
  public:
   void visit(OptionList& list) override {
-    list.add("adapter", adapters_, "adapter folders over the model, DIR or DIR:WEIGHT, one after another");
+    list.add("adapter", adapters_, "adapters beside the model, one on top of another: DIR or DIR:WEIGHT");
     compute_.visit(list);
   }
 
   OpenedModel open(const std::string& path, bool needs_tokenizer) const override {
     const std::vector<AdapterReference> adapters = parse_adapter_references(adapters_);
-    if (std::filesystem::path(path).extension() == ".gguf") {
-      if (!adapters.empty())
-        throw Error({.where = path,
-                     .found = "a GGUF file and adapters",
-                     .expected = "a model folder for adapters",
-                     .advice = "Merge them before the export (retort merge)."});
-      return open_with_engine(path, {.threads = compute_.threads}, needs_tokenizer);
-    }
+    if (std::filesystem::path(path).extension() == ".gguf")
+      return open_with_engine(path, {.threads = compute_.threads}, needs_tokenizer, adapters);
     compute_.apply();
     OpenedModel opened;
     const std::filesystem::path folder = path;
