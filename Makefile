@@ -50,7 +50,7 @@ SECONDS_EACH ?= 60
 fuzz:
 	scripts/install-dependencies --fuzz
 	cmake -S . -B $(BUILD)-fuzz $(CMAKE_FLAGS) -DCMAKE_CXX_COMPILER=clang++ -DRETORT_TORCH=OFF -DRETORT_FUZZ=ON -DRETORT_FUZZ_SECONDS=$(SECONDS_EACH) >/dev/null
-	cmake --build $(BUILD)-fuzz -j $(JOBS)
+	cmake --build $(BUILD)-fuzz -j $(JOBS) --target fuzzers
 	ctest --test-dir $(BUILD)-fuzz --output-on-failure -L fuzz
 
 format:

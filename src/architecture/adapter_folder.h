@@ -72,5 +72,6 @@ struct AdapterReference {
 std::vector<AdapterReference> parse_adapter_references(const std::vector<std::string>& texts);
 
 inline const std::string kAdapterPrefix = "base_model.model.";
+inline const std::string kPrefixTensor = "prompt_embeddings";
 
 }  // namespace retort

@@ -119,6 +119,10 @@ class Reader {
   void guess_llama3(ModelConfig& config, const TensorView& tensor) const {
     const std::vector<float> stored = to_float(tensor);
     if (stored.empty()) return;
+    if (static_cast<std::int64_t>(stored.size()) != config.head_dim / 2)
+      throw Error({.where = file_.where() + ": rope_freqs.weight",
+                   .found = fmt::format("{} divisors", stored.size()),
+                   .expected = fmt::format("one for each of {} pairs", config.head_dim / 2)});
     RopeScaling& scaling = config.rope_scaling;
     scaling = {.type = RopeScaling::Type::llama3,
                .factor = *std::max_element(stored.begin(), stored.end()),
@@ -127,8 +131,7 @@ class Reader {
     for (const std::int64_t original : {8192, 4096, 2048, 16384, 32768}) {
       scaling.original_max_position_embeddings = original;
       const std::vector<float> divisors = rope_divisors(config);
-      if (divisors.size() == stored.size() &&
-          std::equal(divisors.begin(), divisors.end(), stored.begin(),
+      if (std::equal(divisors.begin(), divisors.end(), stored.begin(),
                      [](float a, float b) { return std::fabs(a - b) < 1e-3f * std::fabs(b); }))
         return;
     }

@@ -20,13 +20,6 @@ namespace {
 
 constexpr const char* kRopeName = "rope_freqs.weight";
 
-// Where row `row` of a tensor with interleaved heads lies: the file takes a row of each half of the head in
-// turns.
-std::int64_t interleaved_row(std::int64_t row, std::int64_t head_rows) {
-  const std::int64_t half = head_rows / 2, within = row % head_rows;
-  return row - within + 2 * (within % half) + within / half;
-}
-
 std::int64_t rows_of(const ParameterSpec& spec) { return spec.shape[0]; }
 
 class GgufWeights : public ModelWeights {
@@ -159,6 +152,11 @@ void encode_in_parallel(const Encoding& encoding, std::span<const float> values,
 }
 
 }  // namespace
+
+std::int64_t interleaved_row(std::int64_t row, std::int64_t head_rows) {
+  const std::int64_t half = head_rows / 2, within = row % head_rows;
+  return row - within + 2 * (within % half) + within / half;
+}
 
 std::vector<GgufParameter> gguf_parameters(const ModelConfig& config) {
   const GgufArchitecture& architecture = architecture_of(config.model_type, "GGUF");

@@ -33,6 +33,9 @@ struct GgufParameter {
       0;  // > 0: rows of this many heads are interleaved (first half, second half, in turns)
 };
 std::vector<GgufParameter> gguf_parameters(const ModelConfig& config);
+// Where row `row` of a tensor with interleaved heads lies: the file takes a row of each half of the head in
+// turns.
+std::int64_t interleaved_row(std::int64_t row, std::int64_t head_rows);
 
 std::unique_ptr<ModelWeights> gguf_weights(std::shared_ptr<const GgufFile> file);
 

@@ -14,7 +14,7 @@
 namespace retort {
 namespace {
 
-constexpr const char* kScaleSuffix = "_scale";
+constexpr const char* kScaleNameEnd = "_scale";
 
 bool is_quantized(const ParameterSpec& spec) {
   return spec.shape.size() == 2 && split_name(spec.name).module != "model.embed_positions";
@@ -43,7 +43,7 @@ class Saver {
         continue;
       }
       const bool transposed = pieces.front().stored.transposed;
-      const std::string scale_name = view.name + kScaleSuffix;
+      const std::string scale_name = view.name + kScaleNameEnd;
       scales_of_[scale_name] = &view;
       views.push_back({view.name, DType::i8, view.shape, {}});
       views.push_back({scale_name, DType::f32, {view.shape[transposed ? 1 : 0]}, {}});
@@ -131,6 +131,8 @@ void save_i8_folder(const std::filesystem::path& folder, const ModelConfig& conf
   json["torch_dtype"] = "float32";
   json["quantization_config"] = {{"quant_method", "i8_channel"},
                                  {"activation_limit", options.activation_limit}};
+  if (!options.activation_limits.empty())
+    json["quantization_config"]["activation_limits"] = options.activation_limits;
   Saver(config, read, options).write(folder);
   write_json(folder / "config.json", json);
   write_generation_config(folder, config);

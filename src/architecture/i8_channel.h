@@ -8,14 +8,17 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <span>
+#include <string>
 
 #include "architecture/model_folder.h"
 
 namespace retort {
 
 struct I8ChannelOptions {
-  double activation_limit = 6;  // 0: inputs are rounded by their own largest value
+  double activation_limit = 6;                           // 0: inputs are rounded by their own largest value
+  std::map<std::string, double> activation_limits = {};  // of single parameters, in place of that
   // Called after each quantized parameter with its values before and after; may be null.
   std::function<void(const ParameterSpec&, std::span<const float>, std::span<const float>)> written = nullptr;
 };

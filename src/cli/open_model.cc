@@ -34,20 +34,14 @@ Meaning read_path(const std::filesystem::path& path) {
 class FolderOrFileOpener : public ModelOpener {
  public:
   void visit(OptionList& list) override {
-    list.add("adapter", adapters_, "adapter folders over the model, DIR or DIR:WEIGHT, one after another");
+    list.add("adapter", adapters_, "adapters beside the model, one on top of another: DIR or DIR:WEIGHT");
     compute_.visit(list);
   }
 
   OpenedModel open(const std::string& path, bool needs_tokenizer) const override {
     const std::vector<AdapterReference> given = parse_adapter_references(adapters_);
-    if (std::filesystem::path(path).extension() == ".gguf") {
-      if (!given.empty())
-        throw Error({.where = path,
-                     .found = "a GGUF file and adapters",
-                     .expected = "a model folder for adapters",
-                     .advice = "Merge them before the export (retort merge)."});
-      return open_with_engine(path, {.threads = compute_.threads}, needs_tokenizer);
-    }
+    if (std::filesystem::path(path).extension() == ".gguf")
+      return open_with_engine(path, {.threads = compute_.threads}, needs_tokenizer, given);
     compute_.apply();
     OpenedModel opened;
     auto [folder, adapters] = read_path(path);

@@ -10,9 +10,9 @@
 #include "base/machine.h"
 #include "base/random.h"
 #include "cli_edge/energy.h"
+#include "cli_edge/engine_opener.h"
 #include "cli_edge/program.h"
 #include "cli_edge/verbs.h"
-#include "runtime/engine.h"
 #include "runtime/kernels/kernel_set.h"
 #include "runtime/log_softmax.h"
 #include "runtime/read_bandwidth.h"
@@ -43,6 +43,8 @@ class Bench : public Verb {
     list.add("generate", generate_, "tokens of an answer, drawn behind the prompt");
     list.add("batch", batches_, "sequences answered together: one row of the table each");
     list.add("repeat", repeat_, "measurements of each figure; the median is told");
+    list.add("adapter", adapters_,
+             "adapters, of which each sequence takes the next in turn: PEFT folders or GGUF adapters");
     list.add("answers", answers_, "answers made one at a time for latency at 50 and 99 %; 0 = none");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
     options_.visit(list);
@@ -57,6 +59,7 @@ class Bench : public Verb {
     options_.reuse_prefix = false;
     options_.max_batch_tokens = std::max(options_.max_batch_tokens, std::min<std::int64_t>(prompt_, 8192));
     Engine engine(open_model_weights(model_), options_);
+    for (const std::string& path : adapters_) load_adapters(engine, path, {{.path = path}});
     const std::int64_t context = engine.config().max_position_embeddings;
     if (prompt_ + generate_ > context)
       throw Error({.where = "bench",
@@ -97,10 +100,15 @@ class Bench : public Verb {
   std::vector<SequenceId> start(Engine& engine, std::int64_t count) {
     std::vector<SequenceId> ids;
     for (std::int64_t i = 0; i < count; ++i) {
-      ids.push_back(engine.cache().add());
+      ids.push_back(open(engine, i));
       read_prompt(engine, ids.back());
     }
     return ids;
+  }
+
+  SequenceId open(Engine& engine, std::int64_t number) const {
+    return engine.open(adapters_.empty() ? ""
+                                         : adapters_[static_cast<std::size_t>(number) % adapters_.size()]);
   }
 
   void read_prompt(Engine& engine, SequenceId id) {
@@ -140,7 +148,7 @@ class Bench : public Verb {
   void measure_prefill(Engine& engine, Json& figures) {
     std::vector<double> seconds;
     for (std::int64_t i = 0; i <= repeat_; ++i) {  // the first one warms up
-      const SequenceId id = engine.cache().add();
+      const SequenceId id = open(engine, 0);
       const Clock::time_point begin = Clock::now();
       read_prompt(engine, id);
       seconds.push_back(seconds_since(begin));
@@ -193,7 +201,7 @@ class Bench : public Verb {
     std::vector<double> first, whole;
     for (std::int64_t i = 0; i < answers_; ++i) {
       const Clock::time_point begin = Clock::now();
-      const SequenceId id = engine.cache().add();
+      const SequenceId id = open(engine, i);
       read_prompt(engine, id);
       first.push_back(1000 * seconds_since(begin));
       std::vector<TokenId> tokens(1, next_);
@@ -241,6 +249,7 @@ class Bench : public Verb {
   std::string model_, json_;
   std::int64_t prompt_ = 512, generate_ = 64, repeat_ = 3, answers_ = 8;
   std::vector<std::int64_t> batches_ = {1, 2, 4, 8, 16, 32};
+  std::vector<std::string> adapters_;
   EngineOptions options_;
   Random random_{1};
   TokenId next_ = 0;

@@ -1,7 +1,7 @@
 // chat: a dialogue in the terminal, in the model's own prompt format. Lines from a pipe are messages too.
+#include <poll.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 
@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kHelp =
     "/clear  begin a new dialogue\n"
     "/bye    leave (so does Ctrl-D)\n"
-    "Ctrl-C  stops an answer. A line that ends with \\ goes on in the next one.\n";
+    "Ctrl-C  stops an answer, or forgets a line. A line that ends with \\ goes on in the next one.\n";
 
 class Chat : public Verb {
  public:
@@ -44,6 +44,7 @@ class Chat : public Verb {
                    .expected = "a model that was taught to talk",
                    .advice = "generate --raw continues plain text."});
     terminal_ = isatty(STDIN_FILENO) == 1;
+    interrupts_only_stop();
     if (terminal_) std::printf("%s\n", kHelp);
     clear();
     std::string line;
@@ -73,7 +74,10 @@ class Chat : public Verb {
       message.clear();
       bool more = true;
       for (bool first = true; more; first = false) {
-        if (terminal_) std::fputs(first ? "> " : "… ", stdout), std::fflush(stdout);
+        if (terminal_ && !wait_for_line(first ? "> " : "… ")) {
+          message.clear();
+          break;
+        }
         std::string line;
         if (!std::getline(std::cin, line)) {
           if (terminal_) std::printf("\n");
@@ -83,13 +87,28 @@ class Chat : public Verb {
         if (more) line.back() = '\n';
         message += line;
       }
-      clear_interrupt();  // Ctrl-C while typing stops nothing
+      clear_interrupt();  // one that came between answer and prompt
       if (is_valid_utf8(message)) return true;
       log_warning("that line is not UTF-8 and was not sent; the dialogue goes on");
     }
   }
 
-  // What fails leaves the dialogue as it was before the message.
+  // False after Ctrl-C, with which the terminal drops what was typed of a line.
+  static bool wait_for_line(const char* prompt) {
+    std::fputs(prompt, stdout);
+    std::fflush(stdout);
+    // Looked at now and then: Ctrl-C may come in another thread, or just before the wait begins.
+    constexpr int kMilliseconds = 50;
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    while (!interrupt_requested())
+      if (::poll(&input, 1, kMilliseconds) > 0) return true;
+    clear_interrupt();
+    std::printf("\n");
+    return false;
+  }
+
+  // What fails, or is stopped before it began to be answered, leaves the dialogue as it was before the
+  // message.
   void say(const OpenedModel& opened, const std::string& message) {
     messages_.push_back({"user", message});
     try {
@@ -100,7 +119,10 @@ class Chat : public Verb {
       });
       std::printf("%s\n", found.interrupted ? " …" : "");
       std::fflush(stdout);
-      messages_.push_back({"assistant", found.text});
+      if (found.tokens.empty() && found.interrupted)
+        messages_.pop_back();
+      else
+        messages_.push_back({"assistant", found.text});
     } catch (const Error& error) {
       messages_.pop_back();
       log_warning("{}. The message was not answered; /clear begins anew.", error.what());

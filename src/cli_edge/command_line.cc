@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <map>
 
+#include "base/bus_error.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -214,6 +215,7 @@ void write_result(const std::string& path, const Json& value) {
 
 int run_program(const Program& program, int argc, char** argv) {
   install_interrupt_handler();
+  install_bus_error_handler();
   try {
     return parse_and_run(program, argc, argv);
   } catch (const Error& error) {

@@ -1,6 +1,7 @@
 // export: a model in another file form, its weights unchanged or in another element type.
 #include <fmt/format.h>
 
+#include "architecture/gguf_adapter.h"
 #include "architecture/mixture.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -16,6 +17,9 @@ class Export : public Verb {
     Option& model = list.add("model", model_, "model folder or .gguf file");
     model.required = true;
     model.path = PathRole::input;
+    list.add("adapter", adapter_,
+             "adapter folder of the model: writes it alone, as a GGUF adapter that llama.cpp reads too")
+        .path = PathRole::input;
     list.add("format", format_, "file form to write").choices = {"gguf", "hf"};
     Option& out = list.add("out", out_, "file (gguf) or folder (hf) to write");
     out.required = true;
@@ -26,6 +30,7 @@ class Export : public Verb {
   }
 
   Json run() override {
+    if (!adapter_.empty()) return export_adapter();
     DType dtype = DType::f32;
     if (dtype_ == "auto")
       dtype = lossless_dtype(*open_model_weights(model_));
@@ -50,7 +55,19 @@ class Export : public Verb {
   }
 
  private:
-  std::string model_, out_, format_ = "gguf", dtype_ = "auto";
+  Json export_adapter() const {
+    if (format_ != "gguf")
+      throw Error({.where = "format",
+                   .found = "'" + format_ + "' for an adapter",
+                   .expected = "gguf",
+                   .advice = "retort merge makes adapters part of a model in Hugging Face's form."});
+    const ModelConfig config = open_model_weights(model_)->config();
+    write_gguf_adapter(out_, open_adapter_weights(adapter_, config), config);
+    log_info("{} → {} (adapter)", adapter_, out_);
+    return {{"out", out_}, {"dtype", "f32"}};
+  }
+
+  std::string model_, adapter_, out_, format_ = "gguf", dtype_ = "auto";
   std::int64_t max_shard_bytes_ = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "cli_edge/calibration.h"
 #include "cli_edge/program.h"
 #include "cli_edge/verbs.h"
 #include "data/export_model.h"
@@ -78,6 +79,14 @@ class Quantize : public Verb {
              "second moments of each matrix's inputs: llama.cpp's imatrix (.gguf), or .safetensors")
         .path = PathRole::input;
     list.add("activation_limit", activation_limit_, "of i8_channel: inputs are clamped to ±this (0: not)");
+    list.add("calibration", calibration_,
+             "of i8_channel: pairs, dialogues or texts, on which each layer's inputs are measured: what "
+             "clamping "
+             "and rounding loses of them is told")
+        .path = PathRole::input;
+    list.add("calibration_records", calibration_records_, "records of it that are read");
+    list.add("calibrate_limits", calibrate_limits_,
+             "each layer's limit is the largest input seen in --calibration, in place of --activation-limit");
     list.add("threads", threads_, "threads (0: one for each processor)");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
   }
@@ -125,7 +134,22 @@ class Quantize : public Verb {
                    .expected = "a folder",
                    .advice = "Use retort export --format hf first."});
     I8ChannelOptions options;
-    options.activation_limit = activation_limit_;
+    options.activation_limit = calibrate_limits_ ? 0 : activation_limit_;
+    if (!(activation_limit_ >= 0))
+      throw Error({.where = "activation_limit",
+                   .found = fmt::format("{}", activation_limit_),
+                   .expected = "0 or more"});
+    if (calibrate_limits_ && calibration_.empty())
+      throw Error({.where = "calibrate_limits", .found = "no calibration", .expected = "a file of texts"});
+    if (!calibration_.empty()) {
+      Calibration found = calibrate({.model = model_,
+                                     .data = calibration_,
+                                     .records = calibration_records_,
+                                     .threads = threads_,
+                                     .limit = options.activation_limit});
+      options.activation_limits = std::move(found.limits);
+      inputs_ = std::move(found.inputs);
+    }
     options.written = [&](const ParameterSpec& spec, std::span<const float> before,
                           std::span<const float> after) {
       note(spec.name, kI8Name, 8 + 32.0 / static_cast<double>(spec.shape[1]), before, after);
@@ -155,6 +179,7 @@ class Quantize : public Verb {
                     {"bits_per_weight", 8.0 * static_cast<double>(bytes) / static_cast<double>(parameters_)},
                     {"kinds", Json::object()}};
     for (const std::string& kind : kinds_) figures["kinds"][kind] = losses_.at(kind).to_json();
+    if (!inputs_.empty()) figures["inputs"] = inputs_;
     if (json_ != "-") print(figures);
     write_result(json_, figures);
     return figures;
@@ -172,14 +197,24 @@ class Quantize : public Verb {
                            row["mean_squared_error"].get<double>(), 100 * row["relative_error"].get<double>(),
                            encodings);
     }
+    if (const auto inputs = figures.find("inputs"); inputs != figures.end()) {
+      lines += fmt::format("{:<42} {:>12} {:>10} {:>9} {:>9}\n", "inputs of", "largest", "limit", "clamped",
+                           "relative");
+      for (const auto& [name, row] : inputs->items())
+        lines += fmt::format("{:<42} {:>12.4g} {:>10.4g} {:>8.4f}% {:>8.3f}%\n", name,
+                             row["largest"].get<double>(), row["limit"].get<double>(),
+                             100 * row["clamped"].get<double>(), 100 * row["relative_error"].get<double>());
+    }
     std::fputs(lines.c_str(), stdout);
     log_info("{}: {:.2f} MB, {:.3f} bits a weight over the whole file", figures["out"].get<std::string>(),
              figures["bytes"].get<double>() / 1e6, figures["bits_per_weight"].get<double>());
   }
 
-  std::string model_, encoding_, out_, importance_, json_;
+  std::string model_, encoding_, out_, importance_, calibration_, json_;
   double activation_limit_ = 6;
-  std::int64_t threads_ = 0, parameters_ = 0;
+  bool calibrate_limits_ = false;
+  std::int64_t threads_ = 0, parameters_ = 0, calibration_records_ = 64;
+  Json inputs_ = Json::object();  // of i8_channel, when calibrated
   std::uint64_t done_ = 0;
   std::unique_ptr<Progress> progress_;
   std::vector<std::string> kinds_;

@@ -35,23 +35,23 @@ Batcher::~Batcher() {
 }
 
 // Positions that a request may come to hold: the last token of an answer is never read back.
-static std::int64_t longest(const ModelConfig& config, const Request& request) {
-  return std::min<std::int64_t>(static_cast<std::int64_t>(request.prompt.size()) +
+std::int64_t Batcher::longest(const Request& request) const {
+  return std::min<std::int64_t>(engine_.virtual_tokens(request.adapter) +
+                                    static_cast<std::int64_t>(request.prompt.size()) +
                                     std::max<std::int64_t>(request.options.max_tokens, 1) - 1,
-                                config.max_position_embeddings);
+                                engine_.config().max_position_embeddings);
 }
 
 Batcher::Ticket Batcher::submit(Request request) {
-  engine_.check_tokens(request.prompt, "prompt");
+  engine_.check_tokens(request.prompt, request.adapter, "prompt");
   request.options.check("generation");
-  const std::int64_t blocks = engine_.cache().blocks_for(longest(engine_.config(), request));
+  const std::int64_t blocks = engine_.cache().blocks_for(longest(request));
   if (blocks > engine_.cache().total_blocks())
     throw Error({.where = "key/value cache",
                  .found = fmt::format("room for {} tokens",
                                       engine_.cache().total_blocks() * engine_.cache().block_tokens()),
-                 .expected = fmt::format("{}: a prompt of {} and an answer of at most {}",
-                                         longest(engine_.config(), request), request.prompt.size(),
-                                         request.options.max_tokens),
+                 .expected = fmt::format("{}: a prompt of {} and an answer of at most {}", longest(request),
+                                         request.prompt.size(), request.options.max_tokens),
                  .advice = "Raise --cache-tokens, or lower --max-tokens"});
   auto job = std::make_unique<Job>();
   job->ticket = next_ticket_++;
@@ -75,7 +75,7 @@ void Batcher::cancel(Ticket ticket) {
 }
 
 std::int64_t Batcher::blocks_to_finish(const Job& job) const {
-  const std::int64_t all = longest(engine_.config(), job.request);
+  const std::int64_t all = longest(job.request);
   return job.sequence < 0
              ? engine_.cache().blocks_for(all)
              : engine_.cache().blocks_needed(job.sequence, all - engine_.cache().length(job.sequence));
@@ -91,7 +91,7 @@ void Batcher::admit() {
     // Remembered blocks that it takes over stop being available too: the whole length counts.
     if (blocks_to_finish(job) > free) return;
     free -= blocks_to_finish(job);
-    job.sequence = engine_.cache().add();
+    job.sequence = engine_.open(job.request.adapter);
     if (engine_.options().reuse_prefix) job.read = engine_.cache().reuse_prefix(job.sequence, job.tokens);
     reused_tokens_ += job.read;
     running_.splice(running_.end(), waiting_, waiting_.begin());
@@ -163,7 +163,8 @@ void Batcher::take_outputs(std::int64_t rows) {
       job->finished = FinishReason::stopped;
     else if (job->answered() >= job->request.options.max_tokens)
       job->finished = FinishReason::length;
-    else if (static_cast<std::int64_t>(job->tokens.size()) >= engine_.config().max_position_embeddings)
+    else if (engine_.virtual_tokens(job->request.adapter) + static_cast<std::int64_t>(job->tokens.size()) >=
+             engine_.config().max_position_embeddings)
       job->finished = FinishReason::context;
   }
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "architecture/language_model.h"
@@ -17,6 +18,7 @@ enum class FinishReason { end_token, length, context, stopped, cancelled };
 
 struct Request {
   std::vector<TokenId> prompt;
+  std::string adapter = {};  // name of a loaded one; "": the base
   GenerateOptions options;
   std::uint64_t draw = 0;  // which stream of random numbers: (options.seed, draw)
   int top_logprobs = 0;    // likeliest tokens told beside each one
@@ -36,7 +38,7 @@ class Batcher {
   Batcher& operator=(const Batcher&) = delete;
 
   // Throws Error when the prompt is empty, has unknown tokens, or cannot fit into context or cache even
-  // alone.
+  // alone, and for an adapter that is not loaded.
   Ticket submit(Request request);
   // Frees its blocks before the next step; on_finish is called.
   void cancel(Ticket ticket);
@@ -51,6 +53,7 @@ class Batcher {
  private:
   struct Job;
   void admit();
+  std::int64_t longest(const Request& request) const;
   std::int64_t blocks_to_finish(const Job& job) const;
   void take_outputs(std::int64_t rows);
   void choose(Job& job, std::span<float> logits);

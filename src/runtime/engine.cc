@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/options.h"
 #include "runtime/forward.h"
 
 namespace retort {
@@ -68,16 +70,26 @@ struct Engine::Impl {
   }
   void check(std::span<const Piece> pieces) const;
 
+  // An adapter's sequences are known by the beginning of their cache blocks.
+  struct Loaded {
+    PrefixId beginning;
+    std::unique_ptr<const EngineAdapter> adapter;
+    SequenceId prefix = -1;  // a sequence that holds the prefix's keys and values, for forks; -1: none
+  };
+  const Loaded& loaded(const std::string& name) const;
+  const EngineAdapter* adapter_of(SequenceId sequence) const;
+
   std::shared_ptr<const ModelWeights> weights;
   const ModelConfig& config;
   EngineOptions options;
   ThreadPool pool;
   EngineModel model;
   CachePlan plan;
-  KeyValueCache cache;
+  PagedCache cache;
   Forward forward;
   StepRows rows;
   AlignedBuffer logits;
+  std::map<std::string, Loaded> adapters;
 };
 
 Engine::Engine(std::shared_ptr<const ModelWeights> weights, const EngineOptions& options)
@@ -86,15 +98,85 @@ Engine::~Engine() = default;
 
 const ModelConfig& Engine::config() const { return impl_->config; }
 const EngineOptions& Engine::options() const { return impl_->options; }
-KeyValueCache& Engine::cache() { return impl_->cache; }
+PagedCache& Engine::cache() { return impl_->cache; }
 std::int64_t Engine::max_logit_rows() const { return impl_->max_logit_rows(); }
 
-void Engine::check_tokens(std::span<const TokenId> tokens, const std::string& where) const {
+const Engine::Impl::Loaded& Engine::Impl::loaded(const std::string& name) const {
+  const auto found = adapters.find(name);
+  if (found != adapters.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [other, unused] : adapters) names.push_back(other);
+  throw Error({.where = "adapter",
+               .found = "'" + name + "', which is not loaded",
+               .expected = names.empty() ? "none: no adapter is loaded" : "a loaded one",
+               .advice = names.empty() ? "" : suggest(name, names)});
+}
+
+const EngineAdapter* Engine::Impl::adapter_of(SequenceId sequence) const {
+  const PrefixId beginning = cache.beginning(sequence);
+  if (beginning == 0) return nullptr;
+  for (const auto& [name, entry] : adapters)
+    if (entry.beginning == beginning) return entry.adapter.get();
+  return nullptr;
+}
+
+void Engine::add_adapter(const std::string& name, std::span<const WeightedAdapter> stack) {
+  if (name.empty() || impl_->adapters.contains(name))
+    throw Error({.where = "adapter",
+                 .found = name.empty() ? "no name" : "'" + name + "' twice",
+                 .expected = "a name of its own"});
+  const bool half = impl_->model.layers.front().q.weight.format() != PanelFormat::f32;
+  PagedCache& cache = impl_->cache;
+  Impl::Loaded entry{.beginning = cache.new_beginning(),
+                     .adapter = std::make_unique<EngineAdapter>(stack, config(), half)};
+  const EngineAdapter& adapter = *entry.adapter;
+  impl_->forward.prepare(adapter);
+  if (adapter.virtual_tokens > 0) {
+    // No token of the vocabulary: these positions can be found by no text.
+    const std::vector<TokenId> placeholders(static_cast<std::size_t>(adapter.virtual_tokens), -1);
+    entry.prefix = cache.add(entry.beginning);
+    try {
+      cache.extend(entry.prefix, placeholders);
+    } catch (...) {
+      cache.remove(entry.prefix);
+      throw;
+    }
+    impl_->forward.write_prefix(adapter, cache.blocks(entry.prefix));
+    cache.commit(entry.prefix);
+  }
+  impl_->adapters.emplace(name, std::move(entry));
+}
+
+void Engine::remove_adapter(const std::string& name) {
+  const Impl::Loaded& entry = impl_->loaded(name);
+  const std::int64_t own = entry.prefix >= 0 ? 1 : 0;
+  if (const std::int64_t users = impl_->cache.sequences(entry.beginning) - own; users > 0)
+    throw Error({.where = "adapter '" + name + "'",
+                 .found = fmt::format("{} sequences that use it", users),
+                 .expected = "none",
+                 .advice = "Let them end, or end them, before it is unloaded."});
+  if (entry.prefix >= 0) impl_->cache.remove(entry.prefix);
+  impl_->adapters.erase(name);
+}
+
+std::int64_t Engine::virtual_tokens(const std::string& adapter) const {
+  return adapter.empty() ? 0 : impl_->loaded(adapter).adapter->virtual_tokens;
+}
+
+SequenceId Engine::open(const std::string& adapter) {
+  if (adapter.empty()) return impl_->cache.add();
+  const Impl::Loaded& entry = impl_->loaded(adapter);
+  return entry.prefix >= 0 ? impl_->cache.fork(entry.prefix) : impl_->cache.add(entry.beginning);
+}
+
+void Engine::check_tokens(std::span<const TokenId> tokens, const std::string& adapter,
+                          const std::string& where) const {
+  const std::int64_t room = config().max_position_embeddings - virtual_tokens(adapter);
   if (tokens.empty()) throw Error({.where = where, .found = "no tokens", .expected = "at least one"});
-  if (static_cast<std::int64_t>(tokens.size()) > config().max_position_embeddings)
+  if (static_cast<std::int64_t>(tokens.size()) > room)
     throw Error({.where = where,
                  .found = fmt::format("{} tokens", tokens.size()),
-                 .expected = fmt::format("at most the context of {}", config().max_position_embeddings),
+                 .expected = fmt::format("at most the context of {}", room),
                  .advice = "Shorten the text"});
   for (const TokenId token : tokens)
     if (token < 0 || token >= config().vocab_size)
@@ -138,12 +220,13 @@ void Engine::Impl::check(std::span<const Piece> pieces) const {
 
 std::int64_t Engine::step(std::span<const Piece> pieces) {
   impl_->check(pieces);
-  KeyValueCache& cache = impl_->cache;
+  PagedCache& cache = impl_->cache;
   StepRows& rows = impl_->rows;
   rows.tokens.clear();
   rows.positions.clear();
   rows.sequences.clear();
   rows.outputs.clear();
+  rows.adapters.clear();
   for (const Piece& piece : pieces) {
     const auto count = static_cast<std::int64_t>(piece.tokens.size());
     const std::int64_t past = cache.length(piece.sequence);
@@ -151,6 +234,7 @@ std::int64_t Engine::step(std::span<const Piece> pieces) {
                               .past = past,
                               .first_query = static_cast<std::int64_t>(rows.tokens.size()),
                               .queries = count});
+    rows.adapters.push_back(impl_->adapter_of(piece.sequence));
     rows.outputs.push_back(piece.outputs == Outputs::all ? count : piece.outputs == Outputs::last ? 1 : 0);
     rows.tokens.insert(rows.tokens.end(), piece.tokens.begin(), piece.tokens.end());
     for (std::int64_t i = 0; i < count; ++i) rows.positions.push_back(past + i);
@@ -169,6 +253,8 @@ std::span<float> Engine::logits(std::int64_t begin, std::int64_t count) {
   impl_->forward.logits(begin, count, out);
   return {out, static_cast<std::size_t>(count * config().vocab_size)};
 }
+
+void Engine::observe_inputs(InputObserver observer) { impl_->forward.observe(std::move(observer)); }
 
 void Engine::parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) {
   impl_->pool.parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end, int) {

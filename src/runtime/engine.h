@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "architecture/model_weights.h"
-#include "runtime/cache/key_value_cache.h"
+#include "runtime/adapter.h"
+#include "runtime/cache/paged_cache.h"
 #include "runtime/engine_options.h"
 
 namespace retort {
@@ -36,7 +37,18 @@ class Engine {
 
   const ModelConfig& config() const;
   const EngineOptions& options() const;  // with zeros and "auto" resolved
-  KeyValueCache& cache();
+  PagedCache& cache();
+
+  // Adapters under names, each a weighted stack applied as one. They come and go between steps. Throws Error
+  // for a name that is taken or empty.
+  void add_adapter(const std::string& name, std::span<const WeightedAdapter> stack);
+  // Throws Error, removing nothing, while a sequence uses it.
+  void remove_adapter(const std::string& name);
+  // Positions that an adapter's prefix takes before a sequence's first token. Throws Error for a name that is
+  // not loaded; "" is the base.
+  std::int64_t virtual_tokens(const std::string& adapter) const;
+  // A new sequence of the cache, computed with this adapter ("": none) from here on, as are its forks.
+  SequenceId open(const std::string& adapter = "");
 
   // Computes all pieces, at most options().max_batch_tokens tokens and one piece a sequence, and returns how
   // many output rows there are, in the order of the pieces. Throws Error, changing nothing, when a piece is
@@ -47,8 +59,13 @@ class Engine {
   std::span<float> logits(std::int64_t begin, std::int64_t count);
   std::int64_t max_logit_rows() const;
 
-  // Throws Error for no tokens, more than the context, or ids outside of the vocabulary.
-  void check_tokens(std::span<const TokenId> tokens, const std::string& where) const;
+  // Shows every input of a layer's matrices from now on; null: to nobody.
+  void observe_inputs(InputObserver observer);
+
+  // Throws Error for no tokens, more than the context beside the adapter's prefix, ids outside of the
+  // vocabulary, and an adapter that is not loaded.
+  void check_tokens(std::span<const TokenId> tokens, const std::string& adapter,
+                    const std::string& where) const;
   // Calls work(0 … count - 1) on the engine's threads. It must not throw.
   void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work);
 

@@ -16,8 +16,13 @@ namespace {
 // predicts a token.
 class Scorer {
  public:
-  Scorer(Engine& engine, std::span<const Sequence> sequences, const ScoreOptions& options)
-      : engine_(engine), sequences_(sequences), options_(options), results_(sequences.size()) {
+  Scorer(Engine& engine, std::span<const Sequence> sequences, const ScoreOptions& options,
+         const std::string& adapter)
+      : engine_(engine),
+        sequences_(sequences),
+        options_(options),
+        adapter_(adapter),
+        results_(sequences.size()) {
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       const std::size_t rows = sequences[i].tokens.size() - 1;
       results_[i].logprobs.resize(rows);
@@ -65,10 +70,11 @@ class Scorer {
         ++next_;
         continue;
       }
-      const std::int64_t blocks =
-          engine_.cache().blocks_for(static_cast<std::int64_t>(sequences_[next_].tokens.size()) - 1);
+      const std::string& adapter = sequences_[next_].adapter.empty() ? adapter_ : sequences_[next_].adapter;
+      const std::int64_t blocks = engine_.cache().blocks_for(
+          engine_.virtual_tokens(adapter) + static_cast<std::int64_t>(sequences_[next_].tokens.size()) - 1);
       if (blocks > free && !open_.empty()) break;  // alone it must fit; the step says so if it does not
-      open_.push_back({next_++, engine_.cache().add(), 0});
+      open_.push_back({next_++, engine_.open(adapter), 0});
       add(open_.back(), room, free);
     }
     return !pieces_.empty();
@@ -109,6 +115,7 @@ class Scorer {
   Engine& engine_;
   std::span<const Sequence> sequences_;
   const ScoreOptions& options_;
+  const std::string& adapter_;  // of sequences that name none
   std::vector<Scores> results_;
   std::vector<Open> open_;
   std::size_t next_ = 0;
@@ -118,7 +125,8 @@ class Scorer {
 
 class EngineLanguageModel : public LanguageModel {
  public:
-  explicit EngineLanguageModel(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  EngineLanguageModel(std::shared_ptr<Engine> engine, std::string adapter)
+      : engine_(std::move(engine)), adapter_(std::move(adapter)) {}
 
   const ModelConfig& config() const override { return engine_->config(); }
 
@@ -129,7 +137,7 @@ class EngineLanguageModel : public LanguageModel {
                    .found = "the CPU engine",
                    .expected = "a model folder opened with LibTorch",
                    .advice = "The engine never holds a whole map"});
-    return Scorer(*engine_, sequences, options).run();
+    return Scorer(*engine_, sequences, options, adapter_).run();
   }
 
   void generate(std::span<const Sequence> prompts, const GenerateOptions& options,
@@ -138,8 +146,12 @@ class EngineLanguageModel : public LanguageModel {
     if (options.max_tokens <= 0) return;
     Batcher batcher(*engine_);
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      if (static_cast<std::int64_t>(prompts[i].tokens.size()) >= config().max_position_embeddings) continue;
+      const std::string& adapter = adapter_of(prompts[i]);
+      if (static_cast<std::int64_t>(prompts[i].tokens.size()) + engine_->virtual_tokens(adapter) >=
+          config().max_position_embeddings)
+        continue;
       batcher.submit({.prompt = prompts[i].tokens,
+                      .adapter = adapter,
                       .options = options,
                       .draw = i,
                       .on_token = [&callback, i](const TokenLogprob& token, std::span<const TokenLogprob>) {
@@ -152,23 +164,21 @@ class EngineLanguageModel : public LanguageModel {
 
  private:
   void check(std::span<const Sequence> sequences) const {
-    for (std::size_t i = 0; i < sequences.size(); ++i) {
-      const std::string where = fmt::format("sequence {}", i);
-      engine_->check_tokens(sequences[i].tokens, where);
-      if (!sequences[i].adapter.empty())
-        throw Error({.where = where,
-                     .found = "adapter '" + sequences[i].adapter + "'",
-                     .expected = "none: this model has no adapters"});
-    }
+    for (std::size_t i = 0; i < sequences.size(); ++i)
+      engine_->check_tokens(sequences[i].tokens, adapter_of(sequences[i]), fmt::format("sequence {}", i));
+  }
+  const std::string& adapter_of(const Sequence& sequence) const {
+    return sequence.adapter.empty() ? adapter_ : sequence.adapter;
   }
 
   std::shared_ptr<Engine> engine_;
+  std::string adapter_;
 };
 
 }  // namespace
 
-std::unique_ptr<LanguageModel> as_language_model(std::shared_ptr<Engine> engine) {
-  return std::make_unique<EngineLanguageModel>(std::move(engine));
+std::unique_ptr<LanguageModel> as_language_model(std::shared_ptr<Engine> engine, std::string adapter) {
+  return std::make_unique<EngineLanguageModel>(std::move(engine), std::move(adapter));
 }
 
 }  // namespace retort

@@ -28,7 +28,12 @@ CachePlan::CachePlan(const ModelConfig& config, CacheType type, std::int64_t blo
 
 Forward::Forward(const ModelConfig& config, const EngineModel& model, const CachePlan& plan,
                  std::byte* cache_memory, std::int64_t max_rows, ThreadPool& pool)
-    : config_(config), model_(model), plan_(plan), cache_memory_(cache_memory), pool_(pool) {
+    : config_(config),
+      max_rows_(max_rows),
+      model_(model),
+      plan_(plan),
+      cache_memory_(cache_memory),
+      pool_(pool) {
   std::int64_t qkv = 0, attention = 0, inner = 0;
   for (const EngineLayer& layer : model.layers) {
     qkv = std::max(qkv, layer.q.weight.rows() + layer.k.weight.rows() + layer.v.weight.rows());
@@ -69,18 +74,21 @@ AttentionLayer Forward::attention_layer(std::size_t index) const {
 }
 
 // x → q, k, v, normalised and turned.
-void Forward::project(const EngineLayer& layer, std::int64_t rows) {
+void Forward::project(std::size_t index, std::int64_t rows) {
+  const EngineLayer& layer = model_.layers[index];
   const std::int64_t q = layer.q.weight.rows(), kv = layer.k.weight.rows(), stride = q + 2 * kv;
-  activations_.assign({.x = floats(x_),
-                       .rows = rows,
-                       .columns = config_.hidden_size,
-                       .stride = config_.hidden_size,
-                       .norm = layer.input_norm.options(config_)},
-                      layer.q.form() | layer.k.form() | layer.v.form(), pool_);
+  assign(index, LinearGroup::qkv,
+         {.x = floats(x_),
+          .rows = rows,
+          .columns = config_.hidden_size,
+          .stride = config_.hidden_size,
+          .norm = layer.input_norm.options(config_)},
+         {&layer.q, &layer.k, &layer.v});
   float* out = floats(qkv_);
   const Product products[] = {layer.q.to(out, stride), layer.k.to(out + q, stride),
                               layer.v.to(out + q + kv, stride)};
   multiply(activations_, products, pool_);
+  adapters_.add(index, LinearGroup::qkv, activations_, out, stride, pool_);
   if (model_.frequencies.empty() && layer.q_norm.empty()) return;
   const auto heads = [&](float* x, std::int64_t count, const std::vector<float>& norm) {
     return HeadRows{.x = x,
@@ -96,16 +104,22 @@ void Forward::project(const EngineLayer& layer, std::int64_t rows) {
   norm_and_rotate(groups, model_.frequencies.empty() ? nullptr : &angles_, pool_);
 }
 
-void Forward::mlp(const EngineLayer& layer, std::int64_t rows) {
+void Forward::mlp(std::size_t index, std::int64_t rows) {
+  const EngineLayer& layer = model_.layers[index];
   const std::int64_t width = config_.hidden_size, inner = layer.config.intermediate_size;
-  activations_.assign({.x = floats(x_),
-                       .rows = rows,
-                       .columns = width,
-                       .stride = width,
-                       .norm = layer.post_norm.options(config_)},
-                      layer.up.form() | (config_.gated_mlp ? layer.gate.form() : 0), pool_);
+  assign(index, LinearGroup::gate_up,
+         {.x = floats(x_),
+          .rows = rows,
+          .columns = width,
+          .stride = width,
+          .norm = layer.post_norm.options(config_)},
+         {&layer.up, config_.gated_mlp ? &layer.gate : &layer.up});
   float* out = floats(inner_);
-  if (config_.gated_mlp) {
+  std::int64_t stride = inner;
+  if (config_.gated_mlp && adapters_.changes(index, LinearGroup::gate_up)) {
+    gated_mlp_apart(index, rows);
+    stride = 2 * inner;
+  } else if (config_.gated_mlp) {
     multiply_gated(activations_,
                    {.gate = &layer.gate.weight,
                     .up = &layer.up.weight,
@@ -117,10 +131,68 @@ void Forward::mlp(const EngineLayer& layer, std::int64_t rows) {
                    pool_);
   } else {
     multiply(activations_, layer.up.to(out, inner), pool_);
+    adapters_.add(index, LinearGroup::gate_up, activations_, out, inner, pool_);
     activate(config_.activation, {out, static_cast<std::size_t>(rows * inner)}, pool_);
   }
-  activations_.assign({.x = out, .rows = rows, .columns = inner, .stride = inner}, layer.down.form(), pool_);
+  assign(index, LinearGroup::down, {.x = out, .rows = rows, .columns = inner, .stride = stride},
+         {&layer.down});
   multiply(activations_, layer.down.to(floats(x_), width, /*add=*/true), pool_);
+  adapters_.add(index, LinearGroup::down, activations_, floats(x_), width, pool_);
+}
+
+// An adapter adds to gates before their activation: rows of [gate | up] come whole to memory, the product in
+// place of the gates.
+void Forward::gated_mlp_apart(std::size_t index, std::int64_t rows) {
+  const EngineLayer& layer = model_.layers[index];
+  const std::int64_t inner = layer.config.intermediate_size, stride = 2 * inner;
+  float* out = floats(inner_);
+  const Product products[] = {layer.gate.to(out, stride), layer.up.to(out + inner, stride)};
+  multiply(activations_, products, pool_);
+  adapters_.add(index, LinearGroup::gate_up, activations_, out, stride, pool_);
+  pool_.parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      float *gate = out + row * stride, *up = gate + inner;
+      kernel_set().activate(config_.activation, gate, inner);
+      for (std::int64_t i = 0; i < inner; ++i) gate[i] *= up[i];
+    }
+  });
+}
+
+// The input of some matrices, in the forms that they and adapters (fp32) read, clamped only where all of them
+// ask for it.
+void Forward::assign(std::size_t layer, LinearGroup group, ActivationInput input,
+                     std::initializer_list<const EngineLinear*> readers) {
+  ActivationForms forms = 0;
+  bool clamps = true;
+  for (const EngineLinear* reader : readers) {
+    forms = forms | reader->form();
+    clamps = clamps && reader->input_limit > 0;
+    input.limit = std::max(input.limit, reader->input_limit);
+  }
+  if (!clamps) input.limit = 0;
+  if (adapters_.any() || observer_) forms = forms | static_cast<ActivationForms>(ActivationForm::f32);
+  activations_.assign(input, forms, pool_);
+  if (observer_) observer_(layer, group, activations_);
+}
+
+void Forward::prepare(const EngineAdapter& adapter) {
+  std::int64_t inner = 0;
+  for (const EngineLayer& layer : model_.layers) inner = std::max(inner, layer.config.intermediate_size);
+  adapters_.reserve(max_rows_, adapter.most_ranks());
+  if (config_.gated_mlp) inner_.reserve(static_cast<std::size_t>(max_rows_ * 2 * inner) * sizeof(float));
+}
+
+void Forward::write_prefix(const EngineAdapter& adapter, std::span<const BlockId> blocks) {
+  const CachedSequence sequence{
+      .blocks = blocks, .past = 0, .first_query = 0, .queries = adapter.virtual_tokens};
+  const auto width = static_cast<std::int64_t>(adapter.prefix.size()) / adapter.virtual_tokens;
+  const float* keys = adapter.prefix.data();
+  for (std::size_t i = 0; i < model_.layers.size(); ++i) {
+    const std::int64_t kv = model_.layers[i].k.weight.rows();
+    write_cache(attention_layer(i), std::span(&sequence, 1), {.k = keys, .v = keys + kv, .stride = width},
+                pool_);
+    keys += 2 * kv;
+  }
 }
 
 // Moves the output rows of the residual stream and of the heads' outputs to the front.
@@ -143,6 +215,7 @@ void Forward::keep_outputs(const StepRows& step) {
 
 std::int64_t Forward::run(const StepRows& step) {
   embed(step);
+  adapters_.begin(step);
   // The last layer's work beyond its keys and values is done for the output rows only.
   output_queries_.clear();
   for (std::size_t s = 0; s < step.sequences.size(); ++s) {
@@ -158,7 +231,7 @@ std::int64_t Forward::run(const StepRows& step) {
     const EngineLayer& layer = model_.layers[i];
     const bool last = i + 1 == model_.layers.size();
     const std::int64_t q = layer.q.weight.rows(), kv = layer.k.weight.rows(), stride = q + 2 * kv;
-    project(layer, rows);
+    project(i, rows);
     const AttentionLayer attention = attention_layer(i);
     write_cache(attention, step.sequences,
                 {.k = floats(qkv_) + q, .v = floats(qkv_) + q + kv, .stride = stride}, pool_);
@@ -168,13 +241,14 @@ std::int64_t Forward::run(const StepRows& step) {
              {.q = floats(qkv_), .out = floats(mixed_), .q_stride = stride, .out_stride = q}, pool_);
     if (last) {
       keep_outputs(step);
+      adapters_.keep_outputs(step);
       rows = output_rows_;
       if (rows == 0) break;
     }
-    activations_.assign({.x = floats(mixed_), .rows = rows, .columns = q, .stride = q}, layer.o.form(),
-                        pool_);
+    assign(i, LinearGroup::o, {.x = floats(mixed_), .rows = rows, .columns = q, .stride = q}, {&layer.o});
     multiply(activations_, layer.o.to(floats(x_), config_.hidden_size, /*add=*/true), pool_);
-    mlp(layer, rows);
+    adapters_.add(i, LinearGroup::o, activations_, floats(x_), config_.hidden_size, pool_);
+    mlp(i, rows);
   }
   return output_rows_;
 }
@@ -184,7 +258,8 @@ void Forward::logits(std::int64_t begin, std::int64_t count, float* out) {
                        .rows = count,
                        .columns = config_.hidden_size,
                        .stride = config_.hidden_size,
-                       .norm = model_.norm.options(config_)},
+                       .norm = model_.norm.options(config_),
+                       .limit = model_.head.input_limit},
                       model_.head.form(), pool_);
   multiply(activations_, model_.head.to(out, config_.vocab_size), pool_);
 }

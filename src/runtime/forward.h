@@ -1,10 +1,12 @@
 // One step through the transformer: rows of several sequences, attention over the paged cache.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <vector>
 
-#include "runtime/cache/key_value_cache.h"
+#include "runtime/adapter_pass.h"
+#include "runtime/cache/paged_cache.h"
 #include "runtime/kernels/attention.h"
 #include "runtime/kernels/vector_ops.h"
 #include "runtime/transformer.h"
@@ -15,8 +17,9 @@ namespace retort {
 struct StepRows {
   std::vector<TokenId> tokens;
   std::vector<std::int64_t> positions;
-  std::vector<CachedSequence> sequences;  // blocks include room for these rows
-  std::vector<std::int64_t> outputs;      // per sequence
+  std::vector<CachedSequence> sequences;       // blocks include room for these rows
+  std::vector<std::int64_t> outputs;           // per sequence
+  std::vector<const EngineAdapter*> adapters;  // per sequence; null: the base alone
 };
 
 // How the cache's blocks are divided among layers.
@@ -36,6 +39,14 @@ class Forward {
   Forward(const ModelConfig& config, const EngineModel& model, const CachePlan& plan, std::byte* cache_memory,
           std::int64_t max_rows, ThreadPool& pool);
 
+  // Before a step has this adapter.
+  void prepare(const EngineAdapter& adapter);
+  // Writes an adapter's prefix to the blocks of a sequence.
+  void write_prefix(const EngineAdapter& adapter, std::span<const BlockId> blocks);
+
+  // Is shown every input of a layer's matrices from now on, in fp32; null: nobody.
+  void observe(InputObserver observer) { observer_ = std::move(observer); }
+
   // Writes keys and values of all rows, keeps the hidden states of the output rows, and returns how many they
   // are.
   std::int64_t run(const StepRows& step);
@@ -45,11 +56,15 @@ class Forward {
  private:
   void embed(const StepRows& step);
   AttentionLayer attention_layer(std::size_t index) const;
-  void project(const EngineLayer& layer, std::int64_t rows);
-  void mlp(const EngineLayer& layer, std::int64_t rows);
+  void project(std::size_t index, std::int64_t rows);
+  void mlp(std::size_t index, std::int64_t rows);
+  void gated_mlp_apart(std::size_t index, std::int64_t rows);
+  void assign(std::size_t layer, LinearGroup group, ActivationInput input,
+              std::initializer_list<const EngineLinear*> readers);
   void keep_outputs(const StepRows& step);
 
   const ModelConfig& config_;
+  std::int64_t max_rows_;
   const EngineModel& model_;
   const CachePlan& plan_;
   std::byte* cache_memory_;
@@ -61,6 +76,8 @@ class Forward {
   std::int64_t output_rows_ = 0;
   // [rows][…] fp32: residual stream; q, k and v; heads' outputs; inside the MLP; learned positions
   AlignedBuffer x_, qkv_, mixed_, inner_, position_;
+  AdapterPass adapters_;
+  InputObserver observer_;
 };
 
 }  // namespace retort

@@ -12,13 +12,11 @@
 namespace retort {
 namespace {
 
-// Pages of the mapped file whose content now lies in panels need not stay in memory.
-void drop_pages(const EncodedTensor& tensor) {
-  if (tensor.owned) return;
+// Pages of the mapped file whose content now lies elsewhere need not stay in memory.
+void drop_pages(std::span<const std::byte> mapped) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) + page - 1) / page * page;
-  const auto end =
-      (reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) + tensor.bytes.size()) / page * page;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(mapped.data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(mapped.data()) + mapped.size()) / page * page;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
@@ -61,8 +59,8 @@ class Loader {
                                       .name = weights_.where() + ": " + stored.name,
                                       .row_scales = stored.row_scales},
                                      pool_),
-                        vector(name + ".bias")};
-    drop_pages(stored);
+                        vector(name + ".bias"), stored.activation_limit};
+    if (!stored.owned) drop_pages(stored.bytes);
     bytes_ += static_cast<double>(linear.weight.memory_bytes());
     return linear;
   }
@@ -83,6 +81,13 @@ NormOptions EngineNorm::options(const ModelConfig& config) const {
           .weight = weight.data(),
           .bias = bias.empty() ? nullptr : bias.data(),
           .eps = static_cast<float>(config.norm_eps)};
+}
+
+EngineTable::EngineTable(EncodedTensor tensor) : tensor_(std::move(tensor)) {
+  if (tensor_.owned) return;
+  tensor_.owned = std::make_shared<const std::vector<std::byte>>(tensor_.bytes.begin(), tensor_.bytes.end());
+  drop_pages(tensor_.bytes);
+  tensor_.bytes = *tensor_.owned;
 }
 
 void EngineTable::row(std::int64_t index, std::span<float> out) const {

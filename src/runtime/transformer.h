@@ -19,6 +19,7 @@ struct EngineNorm {
 struct EngineLinear {
   WeightMatrix weight;
   std::vector<float> bias;  // empty: none
+  float input_limit = 0;    // above 0: inputs are clamped to ±this before they are rounded
 
   // out [n][stride] = x · weightᵀ + bias, or out += that.
   Product to(float* out, std::int64_t stride, bool add = false) const {
@@ -36,11 +37,12 @@ struct EngineLayer {
   EngineLinear gate, up, down;        // gate empty: a plain MLP
 };
 
-// Rows that are looked up: decoded from the file's bytes, or from the head's panels when the two are tied.
+// Rows that are looked up: decoded from a copy of the file's bytes, which may change while the engine runs,
+// or from the head's panels when the two are tied.
 class EngineTable {
  public:
   EngineTable() = default;
-  explicit EngineTable(EncodedTensor tensor) : tensor_(std::move(tensor)) {}
+  explicit EngineTable(EncodedTensor tensor);
   explicit EngineTable(const WeightMatrix* matrix) : matrix_(matrix) {}
 
   bool empty() const { return tensor_.encoding == nullptr && matrix_ == nullptr; }

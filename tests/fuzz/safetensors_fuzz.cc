@@ -1,26 +1,17 @@
 // Bytes as a .safetensors file (or, from a '{' on, as an index of shards): what opens is read to its last
 // byte.
-#include <unistd.h>
-
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 
 #include "base/error.h"
 #include "formats/safetensors.h"
+#include "scratch_file.h"
 
 using namespace retort;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const std::filesystem::path folder = [] {
-    const auto path = std::filesystem::temp_directory_path() / ("retort-fuzz-" + std::to_string(getpid()));
-    std::filesystem::create_directories(path);
-    return path;
-  }();
-  const bool index = size > 0 && data[0] == '{';
-  const auto path = folder / (index ? "model.safetensors.index.json" : "model.safetensors");
-  std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const auto path =
+      scratch_file(input.starts_with('{') ? "model.safetensors.index.json" : "model.safetensors", input);
   try {
     const auto source = open_safetensors(path);
     std::uint64_t sum = 0;

@@ -84,10 +84,15 @@ class BpeTokenizer : public Tokenizer {
     added_.finish(
         [&](const std::string& content) { return normalizer_ ? normalizer_->apply(content) : content; });
     byte_level_ = json.value("decoder", Json()).dump().find("\"ByteLevel\"") != std::string::npos;
-    Json identity = Json::object();  // what decides ids; truncation and padding do not
-    for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model"})
-      identity[key] = json.value(key, Json());
-    fingerprint_ = hash_text(identity.dump());
+    // The JSON of what decides ids (truncation and padding do not), put together as text: copying a
+    // vocabulary takes longer than all the rest.
+    std::string identity;
+    for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model"}) {
+      const auto found = json.find(key);
+      identity += (identity.empty() ? "{\"" : ",\"") + std::string(key) + "\":";
+      identity += found == json.end() ? "null" : found->dump();
+    }
+    fingerprint_ = hash_text(identity + "}");
   }
 
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override {
@@ -209,9 +214,9 @@ class BpeTokenizer : public Tokenizer {
 
   void encode_plain(std::string text, bool at_start, std::vector<TokenId>& ids) const {
     if (text.empty()) return;
-    std::vector<Piece> pieces = {{std::move(text), at_start}};
+    std::vector<TextPiece> pieces = {{std::move(text), at_start}};
     if (pre_tokenizer_) pieces = pre_tokenizer_->split(std::move(pieces));
-    for (const Piece& piece : pieces) model_.encode(piece.text, ids);
+    for (const TextPiece& piece : pieces) model_.encode(piece.text, ids);
   }
 
   BpeModel model_;

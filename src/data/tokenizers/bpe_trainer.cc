@@ -50,7 +50,8 @@ std::vector<Word> count_words(const std::function<std::optional<std::string>()>&
   std::unordered_map<std::string, std::int64_t> counts;
   while (const std::optional<std::string> text = next_text()) {
     const std::string clean = is_valid_utf8(*text) ? *text : replace_invalid_utf8(*text);
-    for (Piece& piece : splitter.split({{normalizer.apply(clean), true}})) ++counts[std::move(piece.text)];
+    for (TextPiece& piece : splitter.split({{normalizer.apply(clean), true}}))
+      ++counts[std::move(piece.text)];
   }
   std::vector<std::pair<std::string, std::int64_t>> sorted(counts.begin(), counts.end());
   std::sort(sorted.begin(), sorted.end());

@@ -108,10 +108,11 @@ std::vector<Span> apply_behavior(const std::vector<Span>& spans, Behavior behavi
   return result;
 }
 
-std::vector<Piece> cut(std::vector<Piece> pieces,
-                       const std::function<std::vector<Span>(std::string_view)>& find, Behavior behavior) {
-  std::vector<Piece> result;
-  for (Piece& piece : pieces)
+std::vector<TextPiece> cut(std::vector<TextPiece> pieces,
+                           const std::function<std::vector<Span>(std::string_view)>& find,
+                           Behavior behavior) {
+  std::vector<TextPiece> result;
+  for (TextPiece& piece : pieces)
     for (const Span& span : apply_behavior(find(piece.text), behavior))
       if (span.end > span.begin)
         result.push_back(
@@ -123,7 +124,7 @@ class Split : public PreTokenizer {
  public:
   Split(Regex regex, Behavior behavior, bool invert)
       : regex_(std::move(regex)), behavior_(behavior), invert_(invert) {}
-  std::vector<Piece> split(std::vector<Piece> pieces) const override {
+  std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
     return cut(
         std::move(pieces),
         [&](std::string_view text) {
@@ -146,7 +147,7 @@ class SplitByHand : public PreTokenizer {
  public:
   SplitByHand(Splitter splitter, Behavior behavior, bool invert)
       : splitter_(splitter), behavior_(behavior), invert_(invert) {}
-  std::vector<Piece> split(std::vector<Piece> pieces) const override {
+  std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
     return cut(
         std::move(pieces),
         [&](std::string_view text) {
@@ -167,7 +168,7 @@ class SplitByHand : public PreTokenizer {
 class SplitCharacters : public PreTokenizer {
  public:
   SplitCharacters(bool (*is_match)(char32_t), Behavior behavior) : is_match_(is_match), behavior_(behavior) {}
-  std::vector<Piece> split(std::vector<Piece> pieces) const override {
+  std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
     return cut(
         std::move(pieces), [&](std::string_view text) { return spans_of_characters(is_match_, text); },
         behavior_);
@@ -184,15 +185,15 @@ class ByteLevel : public PreTokenizer {
       : add_prefix_space_(json_get_or<bool>(json, "add_prefix_space", true, where)),
         use_regex_(json_get_or<bool>(json, "use_regex", true, where)) {}
 
-  std::vector<Piece> split(std::vector<Piece> pieces) const override {
+  std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
     if (add_prefix_space_)
-      for (Piece& piece : pieces)
+      for (TextPiece& piece : pieces)
         if (piece.text.empty() || piece.text[0] != ' ') piece.text.insert(0, " ");
     if (use_regex_)
       pieces = cut(
           std::move(pieces), [&](std::string_view text) { return spans_of_splitter(splitter_, text); },
           Behavior::isolated);
-    for (Piece& piece : pieces) {
+    for (TextPiece& piece : pieces) {
       std::string mapped;
       mapped.reserve(piece.text.size() * 2);
       for (const char c : piece.text) mapped += byte_characters()[static_cast<unsigned char>(c)];
@@ -216,8 +217,8 @@ class Metaspace : public PreTokenizer {
     scheme_ = json_get_or<std::string>(json, "prepend_scheme", legacy ? "always" : "never", where);
   }
 
-  std::vector<Piece> split(std::vector<Piece> pieces) const override {
-    for (Piece& piece : pieces) {
+  std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
+    for (TextPiece& piece : pieces) {
       std::string text;
       for (const char c : piece.text) {
         check_grown(text.size());
@@ -247,11 +248,11 @@ class Metaspace : public PreTokenizer {
 class Sequence : public PreTokenizer {
  public:
   std::vector<std::unique_ptr<PreTokenizer>> parts;
-  std::vector<Piece> split(std::vector<Piece> pieces) const override {
+  std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
     for (const auto& part : parts) {
       pieces = part->split(std::move(pieces));
       std::size_t bytes = 0;
-      for (const Piece& piece : pieces) bytes += piece.text.size();
+      for (const TextPiece& piece : pieces) bytes += piece.text.size();
       check_grown(bytes);
     }
     return pieces;

@@ -9,7 +9,7 @@
 
 namespace retort {
 
-struct Piece {
+struct TextPiece {
   std::string text;
   bool at_start;  // of the whole input: Metaspace's "first" looks at it
 };
@@ -17,7 +17,7 @@ struct Piece {
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  virtual std::vector<Piece> split(std::vector<Piece> pieces) const = 0;
+  virtual std::vector<TextPiece> split(std::vector<TextPiece> pieces) const = 0;
 };
 
 // ByteLevel, Split, Metaspace, Digits, Whitespace, WhitespaceSplit, Punctuation, Sequence. Null for null.

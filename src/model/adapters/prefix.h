@@ -8,8 +8,6 @@
 
 namespace retort {
 
-inline const std::string kPrefixTensor = "prompt_embeddings";
-
 // normal(0, initializer_range); a function of the seed.
 void add_prefix(CausalLM& model, std::int64_t virtual_tokens, std::uint64_t seed);
 void add_prefix(CausalLM& model, const AdapterFolder& folder, double weight, bool trainable);

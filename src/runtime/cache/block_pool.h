@@ -44,6 +44,8 @@ class BlockPool {
   // Makes a full block findable. When another block holds the same already, that one's identity is returned
   // and this one stays unknown.
   PrefixId remember(BlockId block, PrefixId parent, std::span<const TokenId> tokens);
+  // A beginning of its own: what is remembered behind it is found behind it only.
+  PrefixId new_beginning() { return next_prefix_++; }
   // Before a block is written to: it must no longer be found.
   void forget(BlockId block);
 

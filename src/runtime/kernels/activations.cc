@@ -29,7 +29,8 @@ void Activations::assign(const ActivationInput& input, ActivationForms forms, Th
                         .norm = input.norm.kind,
                         .weight = input.norm.weight,
                         .bias = input.norm.bias,
-                        .eps = input.norm.eps};
+                        .eps = input.norm.eps,
+                        .limit = input.limit};
       job.f32_wanted = wanted(ActivationForm::f32);
       job.f32 = reinterpret_cast<float*>(job.f32_wanted ? f32_.data() : scratch_.data()) +
                 (job.f32_wanted ? row : thread) * padded_;

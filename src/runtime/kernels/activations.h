@@ -23,6 +23,7 @@ struct ActivationInput {
   const float* x = nullptr;  // [rows][stride]
   std::int64_t rows = 0, columns = 0, stride = 0;
   NormOptions norm = {};
+  float limit = 0;  // above 0: clamped to ±limit behind the norm
 };
 
 class Activations {

@@ -52,11 +52,29 @@ struct ActivationJob {
   const float* weight = nullptr;  // of the norm
   const float* bias = nullptr;    // of LayerNorm; may be null
   float eps = 0;
+  float limit = 0;                // above 0: values are clamped to ±limit
   float* f32 = nullptr;           // [padded]
   bool f32_wanted = false;        // else f32 is scratch, and left alone if x itself will do
   ActivationRun* runs = nullptr;  // [padded / 32], or null
   std::uint16_t* bf16 = nullptr;  // [padded], or null
 };
+
+// One of LoRA's two products for chosen rows. In: out[row][k] = Σ_c weights[k][c] · x[row][c] for the ranks
+// k of [begin, end), a multiple of kLowRankTile of them. Out: out[row][c] += Σ_k weights[k][c] · x[row][k]
+// for the columns c of [begin, end), `begin` a multiple of 64.
+struct LowRankJob {
+  const std::byte* weights = nullptr;  // [ranks][padded] halves or floats, zero beyond the real columns
+  bool half = false;
+  std::int64_t padded = 0;  // a multiple of 64
+  std::int64_t ranks = 0;   // Out
+  const std::int64_t* rows = nullptr;
+  std::int64_t n = 0;
+  const float* x = nullptr;  // In: readable, and zero, up to `padded`
+  float* out = nullptr;
+  std::int64_t x_stride = 0, out_stride = 0;
+  std::int64_t begin = 0, end = 0;
+};
+inline constexpr int kLowRankTile = 4;
 
 struct AttentionJob;
 
@@ -67,6 +85,8 @@ struct KernelSet {
   void (*multiply[kPanelFormats])(const PanelJob&) = {};
   void (*activation_row)(const ActivationJob&) = nullptr;
   void (*attend)(const AttentionJob&) = nullptr;
+  void (*low_rank_in)(const LowRankJob&) = nullptr;
+  void (*low_rank_out)(const LowRankJob&) = nullptr;
   // In place.
   void (*activate)(Activation, float* x, std::int64_t n) = nullptr;
   // x[i] += y[i]

@@ -1,15 +1,16 @@
-#include "runtime/cache/key_value_cache.h"
+#include "runtime/cache/paged_cache.h"
 
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
 
 namespace retort {
 
-KeyValueCache::KeyValueCache(const CacheOptions& options)
+PagedCache::PagedCache(const CacheOptions& options)
     : options_(options),
       total_blocks_(blocks_for(options.tokens)),
       pool_(total_blocks_, options.block_tokens) {
@@ -24,9 +25,9 @@ KeyValueCache::KeyValueCache(const CacheOptions& options)
   memory_ = static_cast<std::byte*>(memory);
 }
 
-KeyValueCache::~KeyValueCache() { munmap(memory_, memory_bytes_); }
+PagedCache::~PagedCache() { munmap(memory_, memory_bytes_); }
 
-SequenceId KeyValueCache::add() {
+SequenceId PagedCache::add(PrefixId beginning) {
   SequenceId id;
   if (free_ids_.empty()) {
     id = static_cast<SequenceId>(sequences_.size());
@@ -36,27 +37,34 @@ SequenceId KeyValueCache::add() {
     free_ids_.pop_back();
   }
   sequence(id).live = true;
+  sequence(id).beginning = beginning;
   return id;
 }
 
-void KeyValueCache::remove(SequenceId id) {
+std::int64_t PagedCache::sequences(PrefixId beginning) const {
+  return std::count_if(sequences_.begin(), sequences_.end(),
+                       [&](const Sequence& s) { return s.live && s.beginning == beginning; });
+}
+
+void PagedCache::remove(SequenceId id) {
   truncate(id, 0);
   sequence(id).live = false;
   free_ids_.push_back(id);
 }
 
-SequenceId KeyValueCache::fork(SequenceId id) {
+SequenceId PagedCache::fork(SequenceId id) {
   const SequenceId copy = add();
   sequence(copy) = sequence(id);
   for (const BlockId block : sequence(id).blocks) pool_.share(block);
   return copy;
 }
 
-std::int64_t KeyValueCache::reuse_prefix(SequenceId id, std::span<const TokenId> tokens) {
+std::int64_t PagedCache::reuse_prefix(SequenceId id, std::span<const TokenId> tokens) {
   Sequence& s = sequence(id);
+  if (!s.tokens.empty()) return 0;
   const auto size = static_cast<std::size_t>(options_.block_tokens);
   for (std::size_t begin = 0; begin + size < tokens.size(); begin += size) {
-    const auto found = pool_.find(s.prefixes.empty() ? 0 : s.prefixes.back(), tokens.subspan(begin, size));
+    const auto found = pool_.find(last_prefix(s), tokens.subspan(begin, size));
     if (found.block < 0) break;
     s.blocks.push_back(found.block);
     s.prefixes.push_back(found.prefix);
@@ -66,7 +74,7 @@ std::int64_t KeyValueCache::reuse_prefix(SequenceId id, std::span<const TokenId>
   return length(id);
 }
 
-void KeyValueCache::truncate(SequenceId id, std::int64_t length) {
+void PagedCache::truncate(SequenceId id, std::int64_t length) {
   Sequence& s = sequence(id);
   s.tokens.resize(static_cast<std::size_t>(length));
   // The last first: of remembered blocks the tails of sequences are forgotten before their beginnings.
@@ -78,18 +86,18 @@ void KeyValueCache::truncate(SequenceId id, std::int64_t length) {
 }
 
 // Whether the next position falls into a block that others read.
-bool KeyValueCache::copies_last(const Sequence& s) const {
+bool PagedCache::copies_last(const Sequence& s) const {
   return s.tokens.size() % static_cast<std::size_t>(options_.block_tokens) != 0 &&
          pool_.holders(s.blocks.back()) > 1;
 }
 
-std::int64_t KeyValueCache::blocks_needed(SequenceId id, std::int64_t count) const {
+std::int64_t PagedCache::blocks_needed(SequenceId id, std::int64_t count) const {
   const Sequence& s = sequence(id);
   return blocks_for(length(id) + count) - static_cast<std::int64_t>(s.blocks.size()) +
          (count > 0 && copies_last(s) ? 1 : 0);
 }
 
-void KeyValueCache::extend(SequenceId id, std::span<const TokenId> tokens) {
+void PagedCache::extend(SequenceId id, std::span<const TokenId> tokens) {
   if (tokens.empty()) return;
   Sequence& s = sequence(id);
   const std::int64_t needed = blocks_needed(id, static_cast<std::int64_t>(tokens.size()));
@@ -112,13 +120,13 @@ void KeyValueCache::extend(SequenceId id, std::span<const TokenId> tokens) {
     s.blocks.push_back(pool_.take());
 }
 
-void KeyValueCache::commit(SequenceId id) {
+void PagedCache::commit(SequenceId id) {
   Sequence& s = sequence(id);
   const auto size = static_cast<std::size_t>(options_.block_tokens);
   while ((s.prefixes.size() + 1) * size <= s.tokens.size()) {
     const std::size_t at = s.prefixes.size();
-    s.prefixes.push_back(pool_.remember(s.blocks[at], at == 0 ? 0 : s.prefixes.back(),
-                                        std::span(s.tokens).subspan(at * size, size)));
+    s.prefixes.push_back(
+        pool_.remember(s.blocks[at], last_prefix(s), std::span(s.tokens).subspan(at * size, size)));
   }
 }
 

@@ -1,4 +1,4 @@
-#include "runtime/cache/key_value_cache.h"
+#include "runtime/cache/paged_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ std::vector<TokenId> tokens(std::size_t count, TokenId first = 0) {
 }
 
 // One byte a position stands for its key and value.
-void write(KeyValueCache& cache, SequenceId id, const std::vector<TokenId>& added) {
+void write(PagedCache& cache, SequenceId id, const std::vector<TokenId>& added) {
   const std::int64_t begin = cache.length(id);
   cache.extend(id, added);
   for (std::int64_t i = begin; i < cache.length(id); ++i)
@@ -28,7 +28,7 @@ void write(KeyValueCache& cache, SequenceId id, const std::vector<TokenId>& adde
   cache.commit(id);
 }
 
-std::vector<TokenId> read(const KeyValueCache& cache, SequenceId id) {
+std::vector<TokenId> read(const PagedCache& cache, SequenceId id) {
   std::vector<TokenId> result;
   for (std::int64_t i = 0; i < cache.length(id); ++i)
     result.push_back(std::to_integer<TokenId>(
@@ -41,8 +41,8 @@ std::vector<TokenId> joined(std::vector<TokenId> a, const std::vector<TokenId>& 
   return a;
 }
 
-TEST(KeyValueCache, AForkSharesThePastAndWritesItsOwnFuture) {
-  KeyValueCache cache({.tokens = 40, .block_tokens = kBlock, .block_bytes = kBlock});
+TEST(PagedCache, AForkSharesThePastAndWritesItsOwnFuture) {
+  PagedCache cache({.tokens = 40, .block_tokens = kBlock, .block_bytes = kBlock});
   const SequenceId a = cache.add();
   write(cache, a, tokens(6));
   const SequenceId b = cache.fork(a);
@@ -60,8 +60,8 @@ TEST(KeyValueCache, AForkSharesThePastAndWritesItsOwnFuture) {
   EXPECT_EQ(cache.available_blocks(), 10);
 }
 
-TEST(KeyValueCache, FindsWhatBeginsTheSame) {
-  KeyValueCache cache({.tokens = 40, .block_tokens = kBlock, .block_bytes = kBlock});
+TEST(PagedCache, FindsWhatBeginsTheSame) {
+  PagedCache cache({.tokens = 40, .block_tokens = kBlock, .block_bytes = kBlock});
   const SequenceId a = cache.add();
   write(cache, a, tokens(10));
   const SequenceId b = cache.add();
@@ -78,8 +78,8 @@ TEST(KeyValueCache, FindsWhatBeginsTheSame) {
   EXPECT_EQ(cache.available_blocks(), 10);
 }
 
-TEST(KeyValueCache, TruncationKeepsTheRestAndNeverServesStaleBlocks) {
-  KeyValueCache cache({.tokens = 40, .block_tokens = kBlock, .block_bytes = kBlock});
+TEST(PagedCache, TruncationKeepsTheRestAndNeverServesStaleBlocks) {
+  PagedCache cache({.tokens = 40, .block_tokens = kBlock, .block_bytes = kBlock});
   const SequenceId a = cache.add();
   write(cache, a, tokens(8));
   cache.truncate(a, 6);
@@ -91,8 +91,8 @@ TEST(KeyValueCache, TruncationKeepsTheRestAndNeverServesStaleBlocks) {
   EXPECT_EQ(cache.reuse_prefix(c, joined(tokens(6), {90, 91, 5})), 8);
 }
 
-TEST(KeyValueCache, ExhaustionIsAnErrorThatChangesNothing) {
-  KeyValueCache cache({.tokens = 8, .block_tokens = kBlock, .block_bytes = kBlock});
+TEST(PagedCache, ExhaustionIsAnErrorThatChangesNothing) {
+  PagedCache cache({.tokens = 8, .block_tokens = kBlock, .block_bytes = kBlock});
   const SequenceId a = cache.add();
   write(cache, a, tokens(3));
   EXPECT_THROW(cache.extend(a, tokens(6)), Error);
@@ -109,8 +109,8 @@ TEST(KeyValueCache, ExhaustionIsAnErrorThatChangesNothing) {
 }
 
 // Random adds, forks, cuts and removals against a plain copy of every sequence.
-TEST(KeyValueCache, AgreesWithPlainCopies) {
-  KeyValueCache cache({.tokens = 64, .block_tokens = kBlock, .block_bytes = kBlock});
+TEST(PagedCache, AgreesWithPlainCopies) {
+  PagedCache cache({.tokens = 64, .block_tokens = kBlock, .block_bytes = kBlock});
   std::vector<std::pair<SequenceId, std::vector<TokenId>>> live;
   std::uint64_t state = 7;
   const auto below = [&](std::uint64_t bound) {

@@ -19,20 +19,26 @@ struct CacheOptions {
   std::size_t block_bytes = 0;  // of all layers
 };
 
-class KeyValueCache {
+class PagedCache {
  public:
   // Memory is reserved, and used only as blocks are first written.
-  explicit KeyValueCache(const CacheOptions& options);
-  ~KeyValueCache();
-  KeyValueCache(const KeyValueCache&) = delete;
-  KeyValueCache& operator=(const KeyValueCache&) = delete;
+  explicit PagedCache(const CacheOptions& options);
+  ~PagedCache();
+  PagedCache(const PagedCache&) = delete;
+  PagedCache& operator=(const PagedCache&) = delete;
 
-  SequenceId add();
+  // Sequences share remembered blocks with others of the same beginning (new_beginning(), or 0): a token's
+  // keys and values depend on the weights that made them, and an adapter changes those.
+  SequenceId add(PrefixId beginning = 0);
+  PrefixId new_beginning() { return pool_.new_beginning(); }
+  PrefixId beginning(SequenceId id) const { return sequence(id).beginning; }
+  // How many sequences there are with this beginning.
+  std::int64_t sequences(PrefixId beginning) const;
   void remove(SequenceId id);
   // A second sequence with the same past; what follows is its own.
   SequenceId fork(SequenceId id);
   // Gives an empty sequence the remembered blocks that begin `tokens` (never the last token, whose output is
-  // wanted) and returns how many tokens they hold.
+  // wanted) and returns how many tokens they hold: none for a sequence that is not empty.
   std::int64_t reuse_prefix(SequenceId id, std::span<const TokenId> tokens);
   // Forgets all positions from `length` on.
   void truncate(SequenceId id, std::int64_t length);
@@ -58,6 +64,7 @@ class KeyValueCache {
  private:
   struct Sequence {
     bool live = false;
+    PrefixId beginning = 0;
     std::vector<TokenId> tokens;
     std::vector<BlockId> blocks;
     std::vector<PrefixId> prefixes;  // of its committed blocks
@@ -65,6 +72,9 @@ class KeyValueCache {
   Sequence& sequence(SequenceId id) { return sequences_[static_cast<std::size_t>(id)]; }
   const Sequence& sequence(SequenceId id) const { return sequences_[static_cast<std::size_t>(id)]; }
   bool copies_last(const Sequence& s) const;
+  static PrefixId last_prefix(const Sequence& s) {
+    return s.prefixes.empty() ? s.beginning : s.prefixes.back();
+  }
 
   CacheOptions options_;
   std::int64_t total_blocks_;
