@@ -25,6 +25,11 @@ bool GenerateOptions::takes_likeliest() const {
          logit_bias.empty();
 }
 
+bool GenerateOptions::draws_from_all() const {
+  return temperature > 0 && top_k == 0 && top_p == 1 && min_p == 0 && repetition_penalty == 1 &&
+         presence_penalty == 0 && frequency_penalty == 0 && logit_bias.empty();
+}
+
 void GenerateOptions::check(const std::string& where) const {
   const auto require = [&](bool good, const char* key, double found, const char* expected) {
     if (!good)

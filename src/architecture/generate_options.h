@@ -34,6 +34,9 @@ struct GenerateOptions {
   // The likeliest token of the unmodified distribution is the answer.
   bool takes_likeliest() const;
 
+  // The answer is a draw from the whole softened distribution: no filter, bias or penalty.
+  bool draws_from_all() const;
+
   void visit(OptionList& list);
   // Throws Error naming the first value that is out of range.
   void check(const std::string& where) const;
@@ -44,6 +47,9 @@ struct SampleContext {
   std::size_t prompt_tokens = 0;          // of them
   std::uint64_t sequence = 0, position = 0;
 };
+
+// The number in [0, 1) that decides the draw of a token.
+double uniform_draw(const GenerateOptions& options, std::uint64_t sequence, std::uint64_t position);
 
 // The next token out of logits[V] (changed in place): bias, penalties, temperature, top-k, top-p, min-p, then a draw. The
 // draw for (seed, sequence, position) is the same on every engine and in every batch. Throws Error when no logit is finite.

@@ -85,6 +85,12 @@ void keep_min_p(std::span<float> logits, double min_p, float top) {
 
 }  // namespace
 
+double uniform_draw(const GenerateOptions& options, std::uint64_t sequence, std::uint64_t position) {
+  Random random(static_cast<std::uint64_t>(options.seed), sequence);
+  random.seek(position);
+  return random.uniform();
+}
+
 TokenId sample_token(std::span<float> logits, const SampleContext& context, const GenerateOptions& options) {
   for (float& logit : logits)
     if (std::isnan(logit)) logit = kRemoved;
@@ -109,9 +115,7 @@ TokenId sample_token(std::span<float> logits, const SampleContext& context, cons
 
   double total = 0;
   for (const float logit : logits) total += std::exp(static_cast<double>(logit - top));
-  Random random(static_cast<std::uint64_t>(options.seed), context.sequence);
-  random.seek(context.position);
-  double left = random.uniform() * total;
+  double left = uniform_draw(options, context.sequence, context.position) * total;
   TokenId last = likeliest;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] == kRemoved) continue;

@@ -94,10 +94,11 @@ class Generator {
   // Chooses the next token of slots [first, …) out of logits [count, V] and hands it on.
   void take(const at::Tensor& logits, std::int64_t first) {
     const std::int64_t count = logits.size(0);
-    const bool greedy = options_.takes_likeliest();
     at::Tensor chosen;
-    if (greedy) {
+    if (options_.takes_likeliest()) {
       chosen = logits.argmax(1);
+    } else if (!logits.is_cpu() && options_.draws_from_all()) {
+      chosen = draw(logits, first);
     } else {
       const at::Tensor values =
           logits.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
@@ -125,12 +126,27 @@ class Generator {
       if (!accept(live_[first + i], static_cast<TokenId>(tokens.data_ptr<std::int64_t>()[i]),
                   logprobs.data_ptr<float>()[i]))
         ended.push_back(first + i);
-    // From the back, so that the slot that moves is one that goes on.
-    for (auto slot = ended.rbegin(); slot != ended.rend(); ++slot) {
-      cache_.remove(*slot);
-      if (*slot + 1 != static_cast<std::int64_t>(live_.size())) live_[*slot] = std::move(live_.back());
-      live_.pop_back();
+    if (ended.empty()) return;
+    const std::vector<std::int64_t> held = cache_.remove(ended);
+    for (std::size_t slot = 0; slot < held.size(); ++slot)
+      if (held[slot] != static_cast<std::int64_t>(slot))
+        live_[slot] = std::move(live_[static_cast<std::size_t>(held[slot])]);
+    live_.resize(held.size());
+  }
+
+  // sample_token() without its filters, on the device: the host draws, nothing waits.
+  at::Tensor draw(const at::Tensor& logits, std::int64_t first) const {
+    std::vector<double> uniform;
+    for (std::int64_t i = 0; i < logits.size(0); ++i) {
+      const Live& live = live_[static_cast<std::size_t>(first + i)];
+      uniform.push_back(uniform_draw(options_, live.prompt, live.tokens.size()));
     }
+    const at::Tensor mass = (logits.to(at::kDouble) / options_.temperature).softmax(1).cumsum(1);
+    const at::Tensor wanted =
+        at::tensor(uniform, at::kDouble).to(logits.device()).unsqueeze(1) * mass.slice(1, -1);
+    return at::searchsorted(mass, wanted, /*out_int32=*/false, /*right=*/true)
+        .squeeze(1)
+        .clamp_max(logits.size(1) - 1);
   }
 
   // False when the sequence ends here.

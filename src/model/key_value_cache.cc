@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "model/kernels/launch.h"
 
@@ -49,15 +50,49 @@ void KeyValueCache::extend() {
   reserve(longest);
 }
 
-void KeyValueCache::remove(std::int64_t slot) {
-  const std::int64_t last = size() - 1, length = lengths_.back();
-  if (slot != last) {
-    for (std::vector<at::Tensor>* all : {&keys_, &values_})
-      for (const at::Tensor& tensor : *all)
-        tensor[slot].narrow(1, 0, length).copy_(tensor[last].narrow(1, 0, length));
-    lengths_[slot] = length;
+std::vector<std::int64_t> KeyValueCache::remove(const std::vector<std::int64_t>& slots) {
+  std::vector<std::int64_t> held(lengths_.size());
+  std::iota(held.begin(), held.end(), std::int64_t{0});
+  // From the back, so that the slot that moves is one that stays.
+  for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
+    held[static_cast<std::size_t>(*slot)] = held.back();
+    held.pop_back();
   }
-  lengths_.pop_back();
+  std::vector<std::int64_t> to, from;
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    if (held[i] == static_cast<std::int64_t>(i)) continue;
+    to.push_back(static_cast<std::int64_t>(i));
+    from.push_back(held[i]);
+    lengths_[i] = lengths_[static_cast<std::size_t>(held[i])];
+    longest = std::max(longest, lengths_[i]);
+  }
+  lengths_.resize(held.size());
+  if (to.empty()) return held;
+  const at::Device device = keys_.front().device();
+  const at::Tensor target = at::tensor(to, at::kLong).to(device),
+                   source = at::tensor(from, at::kLong).to(device);
+  for (std::vector<at::Tensor>* all : {&keys_, &values_})
+    for (const at::Tensor& tensor : *all) {
+      const at::Tensor used = tensor.narrow(2, 0, longest);
+      at::Tensor(used).index_copy_(0, target, used.index_select(0, source));
+    }
+  return held;
+}
+
+// One indexed copy a layer: a copy for each sequence would keep a GPU waiting for launches.
+void PrefillAttention::find_places() {
+  const at::Device device = cache_.keys_.front().device();
+  if (device.is_cpu()) return;
+  const std::vector<std::int64_t>& starts = packed_.packing().starts;
+  std::vector<std::int64_t> slots, places;
+  for (std::size_t s = 0; s + 1 < starts.size(); ++s)
+    for (std::int64_t i = starts[s]; i < starts[s + 1]; ++i) {
+      slots.push_back(first_slot_ + static_cast<std::int64_t>(s));
+      places.push_back(i - starts[s]);
+    }
+  slots_ = at::tensor(slots, at::kLong).to(device);
+  places_ = at::tensor(places, at::kLong).to(device);
 }
 
 at::Tensor PrefillAttention::attend(const at::Tensor& tokens, const AttentionLayer& layer) const {
@@ -67,6 +102,10 @@ at::Tensor PrefillAttention::attend(const at::Tensor& tokens, const AttentionLay
   for (const bool value : {false, true}) {
     const at::Tensor rows = part(qkv, layer.heads, value);
     const at::Tensor& store = (value ? cache_.values_ : cache_.keys_)[layer.index];
+    if (slots_.defined()) {
+      at::Tensor(store).index_put_({slots_, at::indexing::Slice(), places_}, rows);
+      continue;
+    }
     for (std::size_t s = 0; s + 1 < starts.size(); ++s) {
       const std::int64_t n = starts[s + 1] - starts[s];
       store[first_slot_ + static_cast<std::int64_t>(s)].narrow(1, 0, n).copy_(
@@ -115,7 +154,8 @@ at::Tensor DecodeAttention::attend(const at::Tensor& qkv, const AttentionLayer& 
   if (layer.window > 0) mask = mask.logical_and(place > now - layer.window);
   const std::int64_t group = heads.q_heads / heads.kv_heads;
   const auto history = [&](const at::Tensor& all) {
-    return all.narrow(0, 0, n).narrow(2, 0, longest).repeat_interleave(group, 1);
+    const at::Tensor used = all.narrow(0, 0, n).narrow(2, 0, longest);
+    return group == 1 ? used : used.repeat_interleave(group, 1);
   };
   const at::Tensor query =
       qkv.narrow(1, 0, heads.q_heads * heads.head_dim).view({n, heads.q_heads, 1, heads.head_dim});

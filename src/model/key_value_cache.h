@@ -24,8 +24,8 @@ class KeyValueCache {
   void add(const std::vector<std::int64_t>& lengths);
   // Makes room for one more token in every slot and counts it.
   void extend();
-  // Frees a slot; the last one in use moves there.
-  void remove(std::int64_t slot);
+  // Frees slots, ascending. Sequences at the end move into the gaps: slot i then holds what result[i] held.
+  std::vector<std::int64_t> remove(const std::vector<std::int64_t>& slots);
 
  private:
   friend class PrefillAttention;
@@ -46,17 +46,24 @@ class PrefillAttention : public AttentionPath {
         first_slot_(first_slot),
         rotation_(rows.rotation()),
         packed_(rows.packing(), {}),
-        rows_(std::move(rows)) {}
+        rows_(std::move(rows)) {
+    find_places();
+  }
   PrefillAttention(KeyValueCache& cache, std::int64_t first_slot, Packing packing, Rotation rotation)
       : cache_(cache),
         first_slot_(first_slot),
         rotation_(std::move(rotation)),
-        packed_(std::move(packing), {}) {}
+        packed_(std::move(packing), {}) {
+    find_places();
+  }
   at::Tensor attend(const at::Tensor& qkv, const AttentionLayer& layer) const override;
 
  private:
+  void find_places();
+
   KeyValueCache& cache_;
   std::int64_t first_slot_;
+  at::Tensor slots_, places_;  // int64 [n] on a GPU: where each row goes
   Rotation rotation_;
   PackedAttention packed_;
   std::optional<PrefixRows> rows_;

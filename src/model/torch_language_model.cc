@@ -24,7 +24,10 @@ class TorchLanguageModel : public LanguageModel {
   void generate(std::span<const Sequence> prompts, const GenerateOptions& options,
                 const TokenCallback& callback) override {
     check(prompts);
-    generate_with_cache(*model_, prompts, options, callback, {.max_batch_tokens = max_batch_tokens_});
+    // A step of a small model keeps a GPU busy for less time than its launches take: many sequences share it.
+    const std::int64_t slots = model_->device().is_cuda() ? 1024 : GenerateLimits{}.slots;
+    generate_with_cache(*model_, prompts, options, callback,
+                        {.slots = slots, .max_batch_tokens = max_batch_tokens_});
   }
 
  private:
