@@ -8,6 +8,7 @@ namespace {
 class Distill : public Verb {
  public:
   void visit(OptionList& list) override { options_.visit(list, /*distill=*/true); }
+  std::vector<std::string> inputs() const override { return options_.nested_inputs(); }
   Json run() override { return learn(options_, /*distill=*/true); }
 
  private:

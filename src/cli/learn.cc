@@ -12,38 +12,18 @@
 #include "cli/learn_data.h"
 #include "cli/learn_folder.h"
 #include "cli/learn_models.h"
+#include "cli/learn_stages.h"
 #include "objective/alignment/cka.h"
 #include "report/report.h"
 #include "training/alarms.h"
 #include "training/checkpoint.h"
-#include "training/term_schedules.h"
 #include "training/validation.h"
 
 namespace retort {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::int64_t kSampleTargets = 1024;  // positions on which terms look at both models before training
-
-// The objective of a recipe: its own terms, or `alpha` of forward KL and the rest of cross entropy.
-Json objective_terms(const LearnOptions& options, bool distill) {
-  if (!options.terms.is_null()) return options.terms;
-  const Json smoothing = options.label_smoothing;
-  if (!distill) return Json::array({{{"name", "cross_entropy"}, {"label_smoothing", smoothing}}});
-  if (options.alpha < 0 || options.alpha > 1)
-    throw Error({.where = "alpha",
-                 .found = fmt::format("{}", options.alpha),
-                 .expected = "a share between 0 and 1",
-                 .advice = ""});
-  Json terms = Json::array();
-  if (options.alpha > 0)
-    terms.push_back(
-        {{"name", "forward_kl"}, {"weight", options.alpha}, {"temperature", options.temperature}});
-  if (options.alpha < 1)
-    terms.push_back(
-        {{"name", "cross_entropy"}, {"weight", 1 - options.alpha}, {"label_smoothing", smoothing}});
-  return terms;
-}
+constexpr std::int64_t kEncodingTargets = 1024;  // positions on which an encoded teacher is compared
 
 // Of the validation answers; 0 without any.
 double tokens_per_char(const Dataset& dataset) {
@@ -129,45 +109,47 @@ Json learn(const LearnOptions& given, bool distill) {
   const auto tokenizer = open_tokenizer(tokenizer_folder(options));
   const auto chat_template = open_chat_template(tokenizer_folder(options));
   CausalLM student = make_student(options, *tokenizer);
-  const auto teacher = options.teacher.empty() ? nullptr : open_teacher(options, *tokenizer);
+  // Before terms that remember where the parameters began.
+  options.adapter.apply(student, static_cast<std::uint64_t>(options.trainer.seed));
   const auto& ends = student.config().eos_token_ids;
-  Dataset dataset = load_dataset(options.data, *tokenizer, chat_template.get(),
-                                 ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()));
+  const auto load = [&](const std::vector<std::string>& files) {
+    DatasetOptions data = options.data;
+    data.data = files;
+    return load_dataset(data, *tokenizer, chat_template.get(),
+                        ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()));
+  };
+  const Dataset dataset = load(options.data.data);
   log_info("{} training examples with {} tokens, {} for validation; {} skipped, {} too long.",
            dataset.train.size(), dataset.train.total_tokens(), dataset.validation.size(),
            dataset.skipped.count, dataset.too_long);
   for (const std::string& place : dataset.skipped.first) log_warning("skipped {}", place);
 
-  options.trainer.steps = resolve_steps(options.trainer, dataset.train.total_tokens());
+  const auto teachers = open_teachers(options, *tokenizer, [&] {
+    return sample_batches(dataset.train, options.trainer.batch_tokens, kEncodingTargets);
+  });
   const auto traces = open_traces(options, *tokenizer, dataset.train);
-  Json terms = objective_terms(options, distill);
-  std::vector<std::unique_ptr<StepControl>> controls;
-  controls.push_back(take_term_schedules(terms, "terms"));
-  controls.push_back(make_elastic_mix(options.elastic, "elastic"));
-  controls.push_back(make_alarms(options.alarms, "alarms"));
-  // Before terms that remember where the parameters began.
-  options.adapter.apply(student, static_cast<std::uint64_t>(options.trainer.seed));
-  Objective objective = make_objective(
-      terms, "terms",
-      {.student = &student.config(),
-       .teacher = teacher ? &teacher->config() : nullptr,
-       .student_model = &student,
-       .teacher_model = teacher.get(),
-       .sample = [&] { return sample_batches(dataset.train, options.trainer.batch_tokens, kSampleTargets); },
-       .tokenizer = tokenizer.get(),
-       .device = student.device(),
-       .seed = static_cast<std::uint64_t>(options.trainer.seed),
-       .real_vocab = traces ? traces->manifest().vocab_size : 0,
-       .traces = traces});
-  const auto source = prefetch(pack_examples(dataset.train, packing_of(options, dataset)));
-  const auto adaptive = make_adaptive_mixture(options, *source);
+  const CausalLM* teacher = teachers ? &teachers->first() : nullptr;
+  const LearnStages stages(options, distill, dataset, load,
+                           {.student = &student.config(),
+                            .teacher = teacher != nullptr ? &teacher->config() : nullptr,
+                            .student_model = &student,
+                            .teacher_model = teacher,
+                            .tokenizer = tokenizer.get(),
+                            .device = student.device(),
+                            .seed = static_cast<std::uint64_t>(options.trainer.seed),
+                            .real_vocab = traces ? traces->manifest().vocab_size : 0,
+                            .traces = traces},
+                           student);
+  options.trainer.steps = stages.plan().steps();
+  const auto adaptive =
+      options.mixture.adapt == 0 ? nullptr : make_adaptive_mixture(options, stages.run_source());
+  const auto alarms = make_alarms(options.alarms, "alarms");
 
   TrainerCallbacks callbacks = make_callbacks(options, dataset, adaptive.get(), distill);
-  for (const auto& control : controls)
-    if (control) callbacks.controls.push_back(control.get());
+  if (alarms) callbacks.controls.push_back(alarms.get());
   if (adaptive) callbacks.controls.push_back(adaptive.get());
-  const TrainReport report =
-      Trainer(options.trainer, out, fingerprint).run(student, teacher.get(), *source, objective, callbacks);
+  const TrainReport report = Trainer(options.trainer, out, fingerprint)
+                                 .run(student, teachers.get(), stages.stages(), stages.plan(), callbacks);
   callbacks.progress = {};  // ends the bar
   if (report.stopped) {
     log_info("Stopped; a checkpoint was written. The same command goes on from here.");

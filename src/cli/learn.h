@@ -22,7 +22,12 @@ struct LearnOptions {
   bool overwrite = false;
   std::string save_dtype = "auto";
   std::int64_t tokens_if_slow = 0;
-  Json terms, alarms, elastic;
+  Json terms, alarms, elastic, on_policy;
+  Json stages;
+  std::int64_t rounds = 1;
+  Json teachers;
+  std::string teachers_by = "weight", teacher_encoding = "none";
+  double teacher_kl_limit = 0.01;
   double alpha = 0.9, temperature = 1, label_smoothing = 0;
   DatasetOptions data;
   MixtureOptions mixture;
@@ -33,6 +38,8 @@ struct LearnOptions {
   void visit(OptionList& list, bool distill);
   // Throws Error naming the first option out of its range, or missing.
   void check(bool distill) const;
+  // Models and data files named inside structured options.
+  std::vector<std::string> nested_inputs() const;
 };
 
 // Trains and writes out/model, out/metrics.jsonl, TensorBoard events, out/log.txt and out/train.json; goes on

@@ -58,6 +58,7 @@ std::string learn_fingerprint(const LearnOptions& options, bool distill) {
   inputs.insert(inputs.end(), options.data.validation.begin(), options.data.validation.end());
   for (const std::string& path : {options.model, options.tokenizer, options.teacher})
     if (!path.empty()) inputs.push_back(path);
+  for (const std::string& path : options.nested_inputs()) inputs.push_back(path);
   if (!options.traces.empty()) text += "\n" + TraceStore(options.traces).manifest().to_json().dump();
   for (const std::string& path : inputs) text += "\n" + hash_path(path);
   return hash_text(text + options.compute.describe().at("precision").dump());
@@ -68,7 +69,9 @@ bool already_done(const LearnOptions& options, const std::string& fingerprint) {
                  model = out / options.adapter.result_folder();
   if (fs::exists(out) && !fs::is_directory(out))
     throw Error({.where = options.out, .found = "a file", .expected = "a folder", .advice = ""});
-  for (const std::string& input : {options.model, options.tokenizer, options.teacher})
+  std::vector<std::string> inputs = options.nested_inputs();
+  inputs.insert(inputs.end(), {options.model, options.tokenizer, options.teacher});
+  for (const std::string& input : inputs)
     if (!input.empty() && is_within(input, model))
       throw Error({.where = options.out,
                    .found = input + ", which this run reads, where it would write its model",

@@ -2,9 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <map>
+
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "data/trace_key.h"
+#include "model/blocks/encoded_weight.h"
+#include "training/validation.h"
 
 namespace retort {
 namespace fs = std::filesystem;
@@ -17,6 +24,99 @@ std::optional<TokenId> end_token(const fs::path& folder, const Tokenizer& tokeni
   const Json name = read_json(file).value("eos_token", Json());
   if (name.is_string()) return tokenizer.token_id(name.get<std::string>());
   return name.is_object() ? tokenizer.token_id(name.value("content", "")) : std::nullopt;
+}
+
+// In options.teacher_encoding where that keeps its distribution.
+std::shared_ptr<CausalLM> open_teacher(const LearnOptions& options, const std::string& folder,
+                                       const std::string& where, const Tokenizer& tokenizer,
+                                       const std::function<std::vector<Batch>()>& sample) {
+  if (open_tokenizer(folder)->fingerprint() != tokenizer.fingerprint())
+    throw Error({.where = where,
+                 .found = folder + ", whose tokenizer differs from the student's",
+                 .expected = "one tokenizer for both",
+                 .advice = "Cut the student out of this teacher (retort shrink), or start it with the "
+                           "teacher's tokenizer."});
+  const ModelFolder files(folder);
+  const at::Device device = options.compute.torch_device();
+  auto teacher = std::make_shared<CausalLM>(files, device, options.compute.dtype());
+  teacher->set_requires_grad(false);
+  if (options.teacher_encoding == "none") return teacher;
+  const FrozenBase base{.encoding = &find_weight_encoding(options.teacher_encoding, "teacher_encoding")};
+  auto encoded = std::make_shared<CausalLM>(files, device, options.compute.dtype(), base);
+  encoded->set_requires_grad(false);
+  const double kl = mean_kl(*encoded, *teacher, sample());
+  const bool close = kl <= options.teacher_kl_limit;
+  log_info(
+      "{} in {}: {:.2g} nats per token from itself in the run's precision{}.", folder,
+      options.teacher_encoding, kl,
+      close ? "" : fmt::format(", above teacher_kl_limit {}: it is used as it is", options.teacher_kl_limit));
+  return close ? encoded : teacher;
+}
+
+struct TeacherItem {
+  std::string model;
+  std::vector<double> weights = {1};
+  double average = 0;
+  std::optional<double> up_to;
+};
+
+TeacherItem read_teacher(const Json& json, const std::string& where) {
+  TeacherItem item;
+  Json weight = 1, up_to;
+  OptionList list;
+  list.add("model", item.model, "");
+  list.add("weight", weight, "");
+  list.add("average", item.average, "");
+  list.add("up_to", up_to, "");
+  list.assign(json, where);
+  if (item.model.empty() == (item.average == 0))
+    throw Error({.where = where,
+                 .found = item.model.empty() ? "no model" : "a model and an average",
+                 .expected = "a model's folder, or the average of the student (0.999)",
+                 .advice = ""});
+  if (!(item.average >= 0 && item.average < 1))
+    throw Error({.where = where + ": average",
+                 .found = Json(item.average).dump(),
+                 .expected = "above 0 and below 1",
+                 .advice = ""});
+  item.weights.clear();
+  for (const Json& value : weight.is_array() ? weight : Json::array({weight})) {
+    if (!value.is_number() || !(value.get<double>() >= 0) || !std::isfinite(value.get<double>()))
+      throw Error({.where = where + ": weight",
+                   .found = weight.dump(),
+                   .expected = "a number of at least 0, or a list of them, one for each data file",
+                   .advice = ""});
+    item.weights.push_back(value.get<double>());
+  }
+  if (up_to.is_number()) item.up_to = up_to.get<double>();
+  return item;
+}
+
+double required_up_to(const TeacherItem& item, const std::string& where) {
+  if (!item.up_to)
+    throw Error({.where = where + ": up_to",
+                 .found = "nothing",
+                 .expected = "the greatest difficulty of what this teacher gets, for all but the last",
+                 .advice = ""});
+  return *item.up_to;
+}
+
+// Every data file must have a teacher.
+void check_weights(const std::vector<Teacher>& teachers) {
+  std::size_t files = 1;
+  for (const Teacher& teacher : teachers) files = std::max(files, teacher.weights.size());
+  for (std::size_t file = 0; file < files; ++file) {
+    double sum = 0;
+    for (const Teacher& teacher : teachers)
+      sum += teacher.weights.size() == 1     ? teacher.weights.front()
+             : file < teacher.weights.size() ? teacher.weights[file]
+                                             : 0;
+    if (!(sum > 0))
+      throw Error({.where = "teachers: weight",
+                   .found = fmt::format("weights that sum to {} for data file {}", sum, file + 1),
+                   .expected = "more than 0",
+                   .advice = ""});
+  }
 }
 
 }  // namespace
@@ -48,17 +148,42 @@ CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer) {
                   static_cast<std::uint64_t>(options.trainer.seed));
 }
 
-std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options, const Tokenizer& tokenizer) {
-  if (open_tokenizer(options.teacher)->fingerprint() != tokenizer.fingerprint())
-    throw Error({.where = "teacher",
-                 .found = options.teacher + ", whose tokenizer differs from the student's",
-                 .expected = "one tokenizer for both",
-                 .advice = "Cut the student out of this teacher (retort shrink), or start it with the "
-                           "teacher's tokenizer."});
-  auto teacher = std::make_unique<CausalLM>(ModelFolder(options.teacher), options.compute.torch_device(),
-                                            options.compute.dtype());
-  teacher->set_requires_grad(false);
-  return teacher;
+std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Tokenizer& tokenizer,
+                                        const std::function<std::vector<Batch>()>& sample) {
+  if (!options.teacher.empty())
+    return std::make_unique<Teachers>(std::vector<Teacher>{
+        {.model = open_teacher(options, options.teacher, "teacher", tokenizer, sample)}});
+  if (options.teachers.is_null()) return nullptr;
+  if (!options.teachers.is_array() || options.teachers.empty())
+    throw Error({.where = "teachers",
+                 .found = options.teachers.is_array() ? "an empty list" : options.teachers.dump(),
+                 .expected = "a list such as [{model: DIR, weight: 0.7}, {model: DIR, weight: 0.3}]",
+                 .advice = ""});
+  const bool chosen = options.teachers_by == "prompt_length" || options.teachers_by == "student_loss";
+  std::vector<Teacher> teachers;
+  for (std::size_t i = 0; i < options.teachers.size(); ++i) {
+    const std::string where = fmt::format("teachers[{}]", i);
+    const TeacherItem item = read_teacher(options.teachers[i], where);
+    Teacher teacher{.model = nullptr, .weights = item.weights, .average = item.average};
+    if (chosen && i + 1 < options.teachers.size()) teacher.up_to = required_up_to(item, where);
+    if (item.average > 0) {
+      auto copy = std::make_shared<CausalLM>(make_student(options, tokenizer));
+      options.adapter.apply(*copy, static_cast<std::uint64_t>(options.trainer.seed));
+      copy->set_requires_grad(false);
+      teacher.model = std::move(copy);
+    } else {
+      teacher.model = open_teacher(options, item.model, where + ": model", tokenizer, sample);
+    }
+    teachers.push_back(std::move(teacher));
+  }
+  check_weights(teachers);
+  static const std::map<std::string, TeacherChoice> choices = {
+      {"weight", TeacherChoice::weight},
+      {"confidence", TeacherChoice::confidence},
+      {"entropy", TeacherChoice::entropy},
+      {"prompt_length", TeacherChoice::prompt_length},
+      {"student_loss", TeacherChoice::student_loss}};
+  return std::make_unique<Teachers>(std::move(teachers), choices.at(options.teachers_by));
 }
 
 std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const Tokenizer& tokenizer,

@@ -1,10 +1,13 @@
 // Opens what `train` and `distill` learn with: student, teacher, traces.
 #pragma once
 
+#include <functional>
+
 #include "cli/learn.h"
 #include "data/batch_source.h"
 #include "data/tokenizer.h"
 #include "formats/trace_store.h"
+#include "training/teachers.h"
 
 namespace retort {
 
@@ -14,8 +17,11 @@ std::filesystem::path tokenizer_folder(const LearnOptions& options);
 // From options.model, or new from options.config. Throws Error.
 CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer);
 
-// Without gradients. Throws Error when its tokenizer differs from the student's.
-std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options, const Tokenizer& tokenizer);
+// options.teacher, or the list options.teachers, without gradients; null when there are none. On `sample` it
+// is measured what options.teacher_encoding changes. Throws Error naming the key, and when a tokenizer
+// differs from the student's.
+std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Tokenizer& tokenizer,
+                                        const std::function<std::vector<Batch>()>& sample);
 
 // Traces of this data by this teacher, all of them: a run does not find out in its third hour. Null when none
 // are asked for.

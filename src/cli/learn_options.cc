@@ -1,11 +1,26 @@
 #include "base/error.h"
 #include "cli/learn.h"
+#include "model/blocks/encoded_weight.h"
 
 namespace retort {
 
 void LearnOptions::visit(OptionList& list, bool distill) {
   if (distill) {
     list.add("teacher", teacher, "folder of the teacher").path = PathRole::input;
+    list.add("teachers", teachers,
+             "several in its place, e.g. [{model: DIR, weight: 0.7}, {average: 0.999}], the last a moving "
+             "average of the student; weight may be a list, one for each data file");
+    list.add("teachers_by", teachers_by,
+             "how several are mixed: by their weights, times their confidence in the label or exp(-entropy); "
+             "or which one a sequence gets: the first whose up_to is not below the prompt's length or the "
+             "student's loss")
+        .choices = {"weight", "confidence", "entropy", "prompt_length", "student_loss"};
+    list.add(
+        "teacher_encoding", teacher_encoding,
+        "keep teachers' linear layers in 8 or 4 bits: i8_channel, q8_0, q4_k …; how close that is to the "
+        "teacher itself is measured and logged; none: in the run's precision");
+    list.add("teacher_kl_limit", teacher_kl_limit,
+             "nats per token by which an encoded teacher may differ; else it is used as it is");
     list.add("traces", traces, "or: what `retort trace` recorded of it").path = PathRole::input;
     list.add("student", model, "folder of the student to start from").path = PathRole::input;
     list.add("alpha", alpha,
@@ -29,6 +44,15 @@ void LearnOptions::visit(OptionList& list, bool distill) {
   if (distill)
     list.add("elastic", elastic,
              "weights of teacher and labels by how the student does, e.g. {low: 0.5, high: 0.9}");
+  if (distill)
+    list.add("on_policy", on_policy,
+             "a share of the batches is written by the student and scored by the teacher (GKD), e.g. {share: "
+             "0.5, temperature: 1, max_tokens: 128}");
+  list.add("stages", stages,
+           "parts of the run, one after another, e.g. [{name: features, share: 0.3, terms: [{name: "
+           "hidden_mse}], train: [mlp]}, {name: task, share: 0.7, data: [FILE]}]; lengths as share, steps or "
+           "epochs; what a stage does not say is the run's");
+  list.add("rounds", rounds, "times that the stages are gone through, in turn");
   Option& out_option = list.add("out", out, "run folder to write");
   out_option.required = true;
   out_option.path = PathRole::output;
@@ -45,10 +69,21 @@ void LearnOptions::visit(OptionList& list, bool distill) {
 }
 
 void LearnOptions::check(bool distill) const {
-  if (distill && teacher.empty() && traces.empty())
+  if (distill && teacher.empty() && traces.empty() && teachers.is_null())
     throw Error({.where = "teacher",
                  .found = "nothing",
                  .expected = "the teacher's folder, or the traces recorded of it",
+                 .advice = ""});
+  if (!teachers.is_null() && !(teacher.empty() && traces.empty()))
+    throw Error({.where = "teachers",
+                 .found = "a list beside " + (teacher.empty() ? "traces" : "teacher " + teacher),
+                 .expected = "one of the two",
+                 .advice = "Put it into the list."});
+  if (teacher_encoding != "none") find_weight_encoding(teacher_encoding, "teacher_encoding");
+  if (!(teacher_kl_limit >= 0))
+    throw Error({.where = "teacher_kl_limit",
+                 .found = Json(teacher_kl_limit).dump(),
+                 .expected = "0 or more",
                  .advice = ""});
   if (model.empty() && (config.is_null() || tokenizer.empty()))
     throw Error({.where = distill ? "student" : "model",
@@ -60,6 +95,21 @@ void LearnOptions::check(bool distill) const {
         {.where = "config", .found = "a model folder beside it", .expected = "one of the two", .advice = ""});
   retort::check(trainer);
   adapter.check(/*has_base=*/!model.empty());
+}
+
+std::vector<std::string> LearnOptions::nested_inputs() const {
+  std::vector<std::string> paths;
+  const auto add = [&](const Json& path) {
+    if (path.is_string()) paths.push_back(path.get<std::string>());
+  };
+  if (teachers.is_array())
+    for (const Json& item : teachers)
+      if (item.is_object()) add(item.value("model", Json()));
+  if (stages.is_array())
+    for (const Json& item : stages)
+      if (item.is_object())
+        for (const Json& file : item.value("data", Json::array())) add(file);
+  return paths;
 }
 
 }  // namespace retort

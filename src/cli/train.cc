@@ -14,6 +14,7 @@ class Train : public Verb {
   Json run() override {
     return compare_.on() ? compare_methods(options_, compare_) : learn(options_, /*distill=*/false);
   }
+  std::vector<std::string> inputs() const override { return options_.nested_inputs(); }
 
  private:
   LearnOptions options_;

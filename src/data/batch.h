@@ -21,6 +21,8 @@ struct Batch {
   std::vector<std::uint64_t> example_ids;
   std::vector<std::int32_t> sources;
 
+  bool by_student = false;  // the answers are the student's own words: there are no labels to learn
+
   std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
   std::int64_t sequence_count() const { return static_cast<std::int64_t>(example_ids.size()); }
   std::int64_t target_count() const;

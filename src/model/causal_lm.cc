@@ -63,6 +63,10 @@ at::Tensor CausalLM::logits(const at::Tensor& hidden) const {
   return at::linear(hidden, impl_->head).to(at::kFloat);
 }
 
+at::Tensor CausalLM::final_norm(const at::Tensor& hidden) const {
+  return add_norm(hidden, {}, impl_->norm).normed;
+}
+
 Rotation CausalLM::rotation(const at::Tensor& positions) const {
   return impl_->frequencies.defined() ? rotation_at(impl_->frequencies, positions) : Rotation{};
 }

@@ -83,6 +83,9 @@ class CausalLM {
   // hidden [n, H] → fp32 logits [n, V]: for generation and tests, never for training.
   at::Tensor logits(const at::Tensor& hidden) const;
 
+  // What the final norm makes of some block's output: [n, H] → [n, H], part of the graph.
+  at::Tensor final_norm(const at::Tensor& hidden) const;
+
   // In parameter_specs order, tied tensors once; adapters' behind them.
   const std::vector<Parameter>& parameters() const;
   void set_requires_grad(bool on);

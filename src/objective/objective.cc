@@ -8,10 +8,23 @@
 
 namespace retort {
 
+Objective::Objective(std::vector<Weighted<LogitTerm>> logit_terms, std::vector<Weighted<Term>> terms,
+                     std::int64_t real_vocab)
+    : logit_terms_(std::move(logit_terms)), terms_(std::move(terms)), real_vocab_(real_vocab) {
+  std::stable_partition(logit_terms_.begin(), logit_terms_.end(),
+                        [](const auto& t) { return !t.term->learns_labels(); });
+}
+
 bool Objective::needs_teacher() const {
   const auto logit = [](const auto& t) { return t.term->needs_teacher(); };
   const auto taps = teacher_taps();
   return std::any_of(logit_terms_.begin(), logit_terms_.end(), logit) || !taps.empty();
+}
+
+bool Objective::compares() const {
+  return std::any_of(logit_terms_.begin(), logit_terms_.end(),
+                     [](const auto& t) { return !t.term->learns_labels(); }) ||
+         !teacher_taps().empty();
 }
 
 Taps Objective::student_taps() const {
@@ -57,10 +70,14 @@ std::optional<double> Objective::get(std::string_view label, std::string_view ke
 ObjectiveResult Objective::compute(const StepView& view) {
   ObjectiveResult result;
   result.total.weight = view.batch.weight_sum;
-  if (!logit_terms_.empty()) {
-    const bool with_teacher = std::any_of(logit_terms_.begin(), logit_terms_.end(),
+  std::span<Weighted<LogitTerm>> logit_terms(logit_terms_);
+  if (view.batch.host != nullptr && view.batch.host->by_student)
+    logit_terms = logit_terms.first(static_cast<std::size_t>(std::count_if(
+        logit_terms_.begin(), logit_terms_.end(), [](const auto& t) { return !t.term->learns_labels(); })));
+  if (!logit_terms.empty()) {
+    const bool with_teacher = std::any_of(logit_terms.begin(), logit_terms.end(),
                                           [](const auto& t) { return t.term->needs_teacher(); });
-    if (with_teacher && !(view.teacher && view.teacher_output))
+    if (with_teacher && view.panel == nullptr && !(view.teacher && view.teacher_output))
       throw Error({.where = "objective",
                    .found = "no teacher",
                    .expected = "one, for the terms at hand",
@@ -70,18 +87,19 @@ ObjectiveResult Objective::compute(const StepView& view) {
                           .student_head = view.student.head_weight(),
                           .teacher_hidden = {},
                           .teacher_head = {},
+                          .panel = with_teacher ? view.panel : nullptr,
                           .labels = view.batch.labels,
                           .weights = view.batch.weights,
                           .real_vocab = real_vocab_};
-    if (with_teacher) {
+    if (with_teacher && view.panel == nullptr) {
       input.teacher_hidden = view.teacher_output->target_rows(view.batch);
       input.teacher_head = view.teacher->head_weight();
     }
-    for (auto& [term, lambda] : logit_terms_) term->prepare(view);
-    LinearLossOutput output = fused_linear_loss(input, logit_terms_);
+    for (auto& [term, lambda] : logit_terms) term->prepare(view);
+    LinearLossOutput output = fused_linear_loss(input, logit_terms);
     result.total.sum = output.total;
-    for (std::size_t k = 0; k < logit_terms_.size(); ++k)
-      result.terms.push_back({logit_terms_[k].term->label(), output.term_sums[k]});
+    for (std::size_t k = 0; k < logit_terms.size(); ++k)
+      result.terms.push_back({logit_terms[k].term->label(), output.term_sums[k]});
   }
   for (auto& [term, lambda] : terms_) {
     const LossSum loss = term->compute(view);

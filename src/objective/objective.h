@@ -22,13 +22,15 @@ class Objective {
   // real_vocab: tokens of the tokenizer; columns of the head beyond it are padding. 0: all that student and
   // teacher share.
   Objective(std::vector<Weighted<LogitTerm>> logit_terms, std::vector<Weighted<Term>> terms,
-            std::int64_t real_vocab = 0)
-      : logit_terms_(std::move(logit_terms)), terms_(std::move(terms)), real_vocab_(real_vocab) {}
+            std::int64_t real_vocab = 0);
 
   bool needs_teacher() const;
+  // Whether some term says something of words that are no labels.
+  bool compares() const;
   Taps student_taps() const;
   Taps teacher_taps() const;
   std::vector<Parameter> parameters();
+  // Of a batch that the student has written (Batch::by_student) terms that learn labels are left out.
   // With gradients enabled: forward and the head's backward in one pass. Under at::NoGradGuard: values only.
   ObjectiveResult compute(const StepView& view);
 
@@ -43,7 +45,7 @@ class Objective {
  private:
   double* changeable(std::string_view label, std::string_view key);
 
-  std::vector<Weighted<LogitTerm>> logit_terms_;
+  std::vector<Weighted<LogitTerm>> logit_terms_;  // those that learn labels last
   std::vector<Weighted<Term>> terms_;
   std::int64_t real_vocab_ = 0;
 };

@@ -29,6 +29,8 @@ std::span<const TermRow> term_registry() {
       {"attention_mse", "square distance of attention maps; layers, heads, head_map", make_attention_mse},
       {"value_relation", "KL of the relations between values (MiniLM); layers, relation_heads",
        make_value_relation},
+      {"exit_kl", "τ² KL(last layer || shallow exits) of the student itself; layers, temperature",
+       make_exit_kl, false},
       {"l2", "Σ θ², or its root", make_l2, false},
       {"l2_start", "Σ (θ - θ at the start)²", make_l2_start, false},
   };
@@ -94,6 +96,18 @@ void assign_term_options(OptionList& own, const Json& options, const std::string
   list.add("weight", weight, "");
   list.assign(options, where);
   list.check(where);
+}
+
+at::Tensor shared_parameter(const TermContext& context, const std::string& name, at::Tensor made,
+                            const std::string& where) {
+  if (!context.parameters) return made;
+  const auto [place, is_new] = context.parameters->emplace(name, made);
+  if (!is_new && place->second.sizes() != made.sizes())
+    throw Error({.where = where,
+                 .found = "the label of another stage's term, whose " + name + " has another shape",
+                 .expected = "the same layers and heads under one label",
+                 .advice = "Give one of the two a label of its own."});
+  return place->second;
 }
 
 Objective make_objective(const Json& terms, const std::string& where, const TermContext& context) {

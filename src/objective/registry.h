@@ -29,7 +29,15 @@ struct TermContext {
   std::uint64_t seed = 0;
   std::int64_t real_vocab = 0;                         // tokens of the tokenizer; 0: unknown
   std::shared_ptr<const TraceStore> traces = nullptr;  // in place of the teacher, for terms that can
+  // Learned parameters of terms made before, by name: in another stage a term of the same label goes on with
+  // them. Null: every term has its own.
+  std::shared_ptr<std::map<std::string, at::Tensor>> parameters = nullptr;
 };
+
+// The parameter of this name that a stage before has made, or `made`, which is remembered. Throws Error when
+// the shapes differ.
+at::Tensor shared_parameter(const TermContext& context, const std::string& name, at::Tensor made,
+                            const std::string& where);
 
 using MakeLogitTerm = std::unique_ptr<LogitTerm> (*)(const Json& options, const std::string& where,
                                                      const TermContext&);

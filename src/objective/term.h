@@ -24,6 +24,9 @@
 //   the maps a attention_mse    the same of Σ_j (a_S - a_T)² value_relation   attention_kl of the maps
 //   softmax(v vᵀ / √d) (MiniLM, Wang et al. 2020), causal as attention is
 //
+//   exit_kl          τ² KL(p_last || p_k), p_k what final norm and head make of layer k's states: the student
+//                    teaches itself
+//
 // On weights, times Σ_i w_i, so that the step's division leaves them as they are:
 //   l2               Σ θ² over what is trained, or its root
 //   l2_start         Σ (θ - θ_start)² (L2-SP, Li et al. 2018)
@@ -36,7 +39,7 @@
 #include <string>
 #include <vector>
 
-#include "model/causal_lm.h"
+#include "objective/fused/teacher_panel.h"
 
 namespace retort {
 
@@ -52,8 +55,11 @@ struct StepView {
   const DeviceBatch& batch;
   const CausalLM& student;
   const ModelOutput& student_output;
-  const CausalLM* teacher = nullptr;  // null: the terms at hand need none
+  // The only teacher, or the first of several, on which terms on layers look; null: the terms at hand need
+  // none.
+  const CausalLM* teacher = nullptr;
   const ModelOutput* teacher_output = nullptr;
+  const TeacherPanel* panel = nullptr;  // several teachers, whose distributions are mixed into one
   std::int64_t step = 0;
 };
 
@@ -111,6 +117,8 @@ class LogitTerm : public Labelled {
   virtual ~LogitTerm() = default;
   std::string name() const override = 0;
   virtual bool needs_teacher() const = 0;
+  // Whether it learns the labels: it then skips what the student has written itself (Batch::by_student).
+  virtual bool learns_labels() const { return false; }
   // Once per micro-batch, before its chunks: the place to fetch what replaces or joins the teacher (recorded
   // traces by view.batch.host->example_ids, another teacher's hidden states); chunk() finds its rows by
   // LogitChunk::first.

@@ -65,7 +65,12 @@ AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
     }
     group->members.push_back(i);
   }
+  active_.assign(parameters_.size(), true);
   found_inf_ = at::zeros({}, master_.front().options());
+}
+
+void AdamW::set_active(const std::function<bool(const std::string& name)>& is_active) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) active_[i] = is_active(parameters_[i].name);
 }
 
 void AdamW::accumulate() {
@@ -91,7 +96,8 @@ void AdamW::accumulate() {
 
 std::vector<at::Tensor> AdamW::select(const std::vector<at::Tensor>& from, const Group& group) const {
   std::vector<at::Tensor> chosen;
-  for (const std::size_t i : group.members) chosen.push_back(from[i]);
+  for (const std::size_t i : group.members)
+    if (active_[i]) chosen.push_back(from[i]);
   return chosen;
 }
 
@@ -104,17 +110,18 @@ at::Tensor AdamW::step(double learning_rate, const at::Tensor& divisor) {
   at::Tensor scale = divisor.to(at::kFloat);
   if (options_.clip > 0) scale = scale / (options_.clip / (norm + 1e-6)).clamp_max(1.0);
   scale = scale.to(at::kFloat);
-  at::_foreach_add_(steps_, 1);  // the kernel takes it back when found_inf is set
   for (const Group& group : groups_) {
     auto parameters = select(master_, group), gradients = select(gradient_, group);
+    if (parameters.empty()) continue;
     auto averages = select(exp_avg_, group), squares = select(exp_avg_sq_, group);
     const auto steps = select(steps_, group);
+    at::_foreach_add_(steps, 1);
     at::_fused_adamw_(parameters, gradients, averages, squares, {}, steps, learning_rate * group.rate_factor,
                       options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
                       /*maximize=*/false,
                       /*grad_scale=*/scale, found_inf_);
+    at::_foreach_sub_(steps, std::vector<at::Tensor>(steps.size(), found_inf_));
   }
-  at::_foreach_sub_(steps_, std::vector<at::Tensor>(steps_.size(), found_inf_));
   empty_ = true;
   publish();
   return norm;
@@ -134,7 +141,7 @@ std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {
     tensors.emplace_back("exp_avg." + parameters_[i].name, exp_avg_[i]);
     tensors.emplace_back("exp_avg_sq." + parameters_[i].name, exp_avg_sq_[i]);
   }
-  tensors.emplace_back("step", steps_.front());
+  tensors.emplace_back("steps", at::stack(steps_));
   return tensors;
 }
 
@@ -149,11 +156,13 @@ void AdamW::restore(const std::function<at::Tensor(const std::string& name)>& re
                    .advice = "It belongs to another model."});
     into.copy_(stored);
   };
+  const at::Tensor steps = at::stack(steps_);
+  load(steps, "steps");
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     load(master_[i], "master." + parameters_[i].name);
     load(exp_avg_[i], "exp_avg." + parameters_[i].name);
     load(exp_avg_sq_[i], "exp_avg_sq." + parameters_[i].name);
-    load(steps_[i], "step");
+    steps_[i].copy_(steps[static_cast<std::int64_t>(i)]);
   }
   empty_ = true;
   publish();

@@ -5,6 +5,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -40,11 +41,14 @@ class AdamW {
   // the device).
   at::Tensor step(double learning_rate, const at::Tensor& divisor);
   void set_clip(double clip) { options_.clip = clip; }
+  // From now on the others stay as they are: values, moments and their count of steps. At first all are
+  // active.
+  void set_active(const std::function<bool(const std::string& name)>& is_active);
   // 1 if the last step was skipped (0-dim fp32, on the device).
   const at::Tensor& skipped() const { return found_inf_; }
 
   // Everything that a checkpoint must hold, under "master.NAME", "exp_avg.NAME", "exp_avg_sq.NAME" and
-  // "step".
+  // "steps".
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   void restore(const std::function<at::Tensor(const std::string& name)>& read);
 
@@ -53,6 +57,7 @@ class AdamW {
     double weight_decay, rate_factor;
     std::vector<std::size_t> members;
   };
+  // Those of the group's members that are active.
   std::vector<at::Tensor> select(const std::vector<at::Tensor>& from, const Group& group) const;
   void publish();  // masters into working copies
 
@@ -60,6 +65,7 @@ class AdamW {
   std::vector<Parameter> parameters_;
   std::vector<at::Tensor> working_, master_, gradient_, exp_avg_, exp_avg_sq_, steps_;
   std::vector<Group> groups_;
+  std::vector<bool> active_;
   at::Tensor found_inf_;
   bool empty_ = true;  // no gradient was accumulated since the last step
 };

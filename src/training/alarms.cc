@@ -79,14 +79,10 @@ class Alarms : public StepControl {
                        [](const Alarm& a) { return a.action == "roll_back"; });
   }
 
-  // What an alarm has set stays, also where a schedule sets the same each step.
+  // What an alarm has set stays, also where a schedule sets the same each step, and in later stages that have
+  // the term.
   void before_step(const StepPlace&, Objective& objective) override {
-    for (const auto& [place, value] : set_)
-      if (!objective.set(place.first, place.second, value))
-        throw Error({.where = "alarms: term",
-                     .found = place.first + ", without a " + place.second + " to set",
-                     .expected = "a loss term of this run that has one",
-                     .advice = ""});
+    for (const auto& [place, value] : set_) objective.set(place.first, place.second, value);
   }
 
   StepAction after_step(const StepPlace& place, const StepFigures& figures, Objective& objective) override {
@@ -148,12 +144,22 @@ class Alarms : public StepControl {
       all.roll_back = true;
       return "back to the last good snapshot";
     }
+    const auto require = [&](const char* key) {
+      const auto now = objective.get(alarm.term, key);
+      if (!now)
+        throw Error({.where = "alarms: term",
+                     .found = fmt::format("{}, without a {} to set", alarm.term, key),
+                     .expected = "a loss term of this stage that has one",
+                     .advice = ""});
+      return *now;
+    };
     if (alarm.action == "set_weight") {
+      require("weight");
       set_[{alarm.term, "weight"}] = alarm.to;
       return fmt::format("weight of {} is {}", alarm.term, alarm.to);
     }
     if (alarm.action == "scale_temperature") {
-      const double now = objective.get(alarm.term, "temperature").value_or(1);
+      const double now = require("temperature");
       const double next = std::clamp(now * alarm.factor, alarm.minimum, alarm.maximum);
       set_[{alarm.term, "temperature"}] = next;
       return fmt::format("temperature of {} from {:.3g} to {:.3g}", alarm.term, now, next);
@@ -189,7 +195,10 @@ class ElasticMix : public StepControl {
   }
 
   StepAction after_step(const StepPlace&, const StepFigures& figures, Objective&) override {
-    const double soft = figures.terms.at(options_.soft), hard = figures.terms.at(options_.hard);
+    const auto soft_term = figures.terms.find(options_.soft), hard_term = figures.terms.find(options_.hard);
+    if (soft_term == figures.terms.end() || hard_term == figures.terms.end())
+      return {};  // the student's own words have no hard loss
+    const double soft = soft_term->second, hard = hard_term->second;
     if (!std::isfinite(soft) || !std::isfinite(hard)) return {};
     const double keep = seen_ ? options_.smoothing : 0;
     soft_ = keep * soft_ + (1 - keep) * soft;

@@ -1,6 +1,7 @@
-// Checkpoints: run/checkpoints/step-N/ with state.safetensors (masters and moments, fp32), best.safetensors (the best model so
-// far) and state.json (step, data position, sums under way, what run it belongs to). Written beside, fsynced, renamed; the one
-// before is deleted afterwards, so that a kill at any moment leaves one that is whole.
+// Checkpoints: run/checkpoints/step-N/ with state.safetensors (masters and moments, fp32), best.safetensors
+// (the best model so far) and state.json (step, data position, sums under way, what run it belongs to).
+// Written beside, fsynced, renamed; the one before is deleted afterwards, so that a kill at any moment leaves
+// one that is whole.
 #pragma once
 
 #include <torch/torch.h>

@@ -9,9 +9,10 @@ at::Tensor mean_entropy(const at::Tensor& logits, double temperature) {
   return -(log_probs.exp() * log_probs).sum(1).mean();
 }
 
-at::Tensor spread_rows(const at::Tensor& rows) {
-  const std::int64_t count = rows.size(0), step = std::max<std::int64_t>(1, count / kEntropyPositions);
-  return rows.slice(0, 0, std::min(count, step * kEntropyPositions), step);
+at::Tensor spread_places(std::int64_t count, at::Device device) {
+  const std::int64_t step = std::max<std::int64_t>(1, count / kEntropyPositions);
+  return at::arange(0, std::min(count, step * kEntropyPositions), step,
+                    at::TensorOptions(device).dtype(at::kLong));
 }
 
 }  // namespace retort

@@ -10,6 +10,7 @@ at::Tensor mean_entropy(const at::Tensor& logits, double temperature);
 
 // At most this many target positions speak for a micro-batch.
 inline constexpr std::int64_t kEntropyPositions = 64;
-at::Tensor spread_rows(const at::Tensor& rows);  // [T, H] -> evenly spread ones, [≤ kEntropyPositions, H]
+// Evenly spread places among `count` targets: int64 [≤ kEntropyPositions].
+at::Tensor spread_places(std::int64_t count, at::Device device);
 
 }  // namespace retort

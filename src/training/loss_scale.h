@@ -1,5 +1,6 @@
-// Dynamic loss scaling for fp16 (Micikevicius et al. 2018): the loss is multiplied before backward() so that small gradients
-// survive; the scale halves when one overflows and doubles after 2,000 clean steps. Lives on the device: nothing waits for it.
+// Dynamic loss scaling for fp16 (Micikevicius et al. 2018): the loss is multiplied before backward() so that
+// small gradients survive; the scale halves when one overflows and doubles after 2,000 clean steps. Lives on
+// the device: nothing waits for it.
 #pragma once
 
 #include <torch/torch.h>

@@ -13,7 +13,8 @@ struct RateSchedule {
   double peak = 1e-3, minimum = 0;  // the value after warm-up, and at the end
   std::int64_t warmup_steps = 0, total_steps = 0;
 
-  // Step 0 is the first step; warm-up reaches `peak` at step == warmup_steps, rising from peak / (warmup_steps + 1).
+  // Step 0 is the first step; warm-up reaches `peak` at step == warmup_steps, rising from peak /
+  // (warmup_steps + 1).
   double at(std::int64_t step) const;
 };
 

@@ -7,12 +7,14 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "model/parameter_pattern.h"
 #include "training/adamw.h"
 #include "training/checkpoint.h"
 #include "training/entropy.h"
@@ -30,25 +32,31 @@ double seconds_since(Clock::time_point start) {
 
 // Sums since the last log record, kept on the device in double so that a step waits for nothing.
 struct Window {
-  std::map<std::string, at::Tensor> sums;
-  double weight = 0;  // Σ w over target positions
+  struct Sum {
+    at::Tensor value;
+    double weight = 0;  // what divides it: Σ w over target positions, or steps
+  };
+  std::map<std::string, Sum> sums;
   std::int64_t tokens = 0, steps = 0;
 
-  void add(const std::string& name, const at::Tensor& value) {
+  void add(const std::string& name, const at::Tensor& value, double weight) {
     const at::Tensor wide = value.detach().to(at::kDouble);
-    auto [place, is_new] = sums.emplace(name, wide);
-    if (!is_new) place->second = place->second + wide;
+    auto [place, is_new] = sums.emplace(name, Sum{wide, weight});
+    if (is_new) return;
+    place->second.value = place->second.value + wide;
+    place->second.weight += weight;
   }
   Json to_json() const {
     Json values = Json::object();
-    for (const auto& [name, sum] : sums) values[name] = sum.item<double>();
-    return {{"sums", values}, {"weight", weight}, {"tokens", tokens}, {"steps", steps}};
+    for (const auto& [name, sum] : sums) values[name] = {sum.value.item<double>(), sum.weight};
+    return {{"sums", values}, {"tokens", tokens}, {"steps", steps}};
   }
   static Window from_json(const Json& json, at::Device device) {
     Window window;
-    for (const auto& [name, value] : json.at("sums").items())
-      window.sums[name] = at::full({}, value.get<double>(), at::TensorOptions(device).dtype(at::kDouble));
-    window.weight = json.at("weight").get<double>();
+    for (const auto& [name, pair] : json.at("sums").items())
+      window.sums[name] = {
+          at::full({}, pair.at(0).get<double>(), at::TensorOptions(device).dtype(at::kDouble)),
+          pair.at(1).get<double>()};
     window.tokens = json.at("tokens").get<std::int64_t>();
     window.steps = json.at("steps").get<std::int64_t>();
     return window;
@@ -63,28 +71,32 @@ Json numeric_environment() {
           {"torch", TORCH_VERSION}};
 }
 
-NamedTensors snapshot(const CausalLM& model) {
+NamedTensors snapshot(const std::vector<Parameter>& parameters) {
   NamedTensors copy;
-  for (const Parameter& parameter : model.parameters())
-    if (parameter.tensor.requires_grad())
-      copy.emplace_back(parameter.name, parameter.tensor.detach().to(at::kCPU, parameter.tensor.scalar_type(),
-                                                                     false, /*copy=*/true));
+  for (const Parameter& parameter : parameters)
+    copy.emplace_back(parameter.name, parameter.tensor.detach().to(at::kCPU, parameter.tensor.scalar_type(),
+                                                                   false, /*copy=*/true));
   return copy;
 }
 
-void load_snapshot(const CausalLM& model, const NamedTensors& tensors) {
+void load_snapshot(const std::vector<Parameter>& parameters, const NamedTensors& tensors) {
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> by_name(tensors.begin(), tensors.end());
-  for (const Parameter& parameter : model.parameters())
-    if (parameter.tensor.requires_grad()) parameter.tensor.detach().copy_(by_name.at(parameter.name));
+  for (const Parameter& parameter : parameters) parameter.tensor.detach().copy_(by_name.at(parameter.name));
 }
 
 // Steps between snapshots that an alarm may go back to.
 constexpr std::int64_t kSnapshotSteps = 50;
 
-bool any_control(const std::vector<StepControl*>& controls, bool (StepControl::*asks)() const) {
+// A control and the place that it is told: its stage's or the run's.
+struct PlacedControl {
+  StepControl* control;
+  StepPlace place;
+};
+
+bool any_control(const std::vector<PlacedControl>& controls, bool (StepControl::*asks)() const) {
   return std::any_of(controls.begin(), controls.end(),
-                     [&](const StepControl* control) { return (control->*asks)(); });
+                     [&](const PlacedControl& placed) { return (placed.control->*asks)(); });
 }
 
 NamedTensors copies(const NamedTensors& tensors) {
@@ -112,9 +124,10 @@ struct Run {
   const TrainerOptions& options;
   const TrainerCallbacks& callbacks;
   CausalLM& student;
-  const CausalLM* teacher;
-  BatchSource& source;
-  Objective& objective;
+  Teachers* teachers;
+  const std::vector<TrainStage>& stages;
+  const StagePlan& plan;
+  std::vector<Parameter> learnable;  // of the student, in any stage
   AdamW optimizer;
   LossScale loss_scale;
   RateSchedule rate;
@@ -127,10 +140,16 @@ struct Run {
   double rate_factor = 1, clip = 0;         // what controls have changed; clip 0: as the options say
   NamedTensors good;                        // the optimizer's state to go back to, when a control may
   std::map<std::string, double> entropies;  // of the last step that looked: nats, softmax(z)
+  std::size_t entered = SIZE_MAX;           // the stage whose parameters have gradients now
 
-  StepPlace place() const;
+  const TrainStage& stage() const { return stages[plan.at(step).stage]; }
+  StepPlace placed(StepPlace place) const;  // with the epochs that are known
+  std::vector<PlacedControl> controls_of(std::int64_t at_step) const;
+  std::vector<PlacedControl> controls() const { return controls_of(step); }
   double learning_rate(std::int64_t at_step) const { return rate.at(at_step) * rate_factor; }
-  void look_at_logits(const DeviceBatch& batch, const ModelOutput& output, const ModelOutput& teacher_output);
+  void enter_stage();
+  void look_at_logits(const DeviceBatch& batch, const ModelOutput& output,
+                      const TeacherOutputs* teacher_outputs);
   void after_step(const StepFigures& figures);
   // Micro-batches of one optimizer step; returns Σ w.
   void train_step();
@@ -139,54 +158,106 @@ struct Run {
   void restore(const Checkpoint& checkpoint);
 };
 
-std::vector<Parameter> trainable(const CausalLM& student, Objective& objective) {
+std::vector<Parameter> learnable_parameters(const CausalLM& student) {
   std::vector<Parameter> all;
   for (const Parameter& parameter : student.parameters())
     if (parameter.tensor.requires_grad()) all.push_back(parameter);
-  for (const Parameter& parameter : objective.parameters()) all.push_back(parameter);
+  return all;
+}
+
+// The student's, and what terms of any stage learn with it, once each.
+std::vector<Parameter> trainable(const std::vector<Parameter>& learnable,
+                                 const std::vector<TrainStage>& stages) {
+  std::vector<Parameter> all = learnable;
+  for (const TrainStage& stage : stages)
+    for (const Parameter& parameter : stage.objective->parameters())
+      if (std::none_of(all.begin(), all.end(),
+                       [&](const Parameter& known) { return known.name == parameter.name; }))
+        all.push_back(parameter);
   if (all.empty())
     throw Error(
         {.where = "training", .found = "no trainable parameter", .expected = "at least one", .advice = ""});
   return all;
 }
 
-StepPlace Run::place() const {
+StepPlace Run::placed(StepPlace place) const {
   const double epoch_tokens = static_cast<double>(callbacks.epoch_tokens);
-  const double run_tokens = static_cast<double>(options.steps * options.accumulation * options.batch_tokens);
-  return {.step = step,
-          .steps = options.steps,
-          .epoch = epoch_tokens > 0 ? static_cast<double>(report.tokens) / epoch_tokens : 0,
-          .epochs = epoch_tokens > 0 ? run_tokens / epoch_tokens : 0};
+  if (epoch_tokens <= 0) return place;
+  const double run_tokens = static_cast<double>(plan.steps() * options.accumulation * options.batch_tokens);
+  place.epoch = static_cast<double>(report.tokens) / epoch_tokens;
+  place.epochs = run_tokens / epoch_tokens;
+  return place;
+}
+
+std::vector<PlacedControl> Run::controls_of(std::int64_t at_step) const {
+  std::vector<PlacedControl> all;
+  for (StepControl* control : stages[plan.at(at_step).stage].controls)
+    all.push_back({control, placed(plan.place(at_step))});
+  for (StepControl* control : callbacks.controls)
+    all.push_back({control, placed({.step = at_step, .steps = plan.steps()})});
+  return all;
+}
+
+// Gradients on for what the stage trains, and nothing else: what another stage trains keeps its values, its
+// moments and its count of steps.
+void Run::enter_stage() {
+  const std::size_t now = plan.at(step).stage;
+  if (now == entered) return;
+  entered = now;
+  std::set<std::string> active;
+  for (const std::string& pattern : stages[now].train)
+    if (std::none_of(learnable.begin(), learnable.end(),
+                     [&](const Parameter& p) { return name_matches(p.name, pattern); }))
+      throw Error({.where = "stage '" + stages[now].name + "': train",
+                   .found = "'" + pattern + "', which matches no parameter that learns",
+                   .expected = "part of a name such as model.layers.0.mlp.up_proj.weight",
+                   .advice = ""});
+  for (const Parameter& parameter : learnable) {
+    const std::vector<std::string>& patterns = stages[now].train;
+    const bool on = patterns.empty() ||
+                    std::any_of(patterns.begin(), patterns.end(),
+                                [&](const auto& pattern) { return name_matches(parameter.name, pattern); });
+    parameter.tensor.set_requires_grad(on);
+    if (on) active.insert(parameter.name);
+  }
+  for (const Parameter& parameter : stages[now].objective->parameters()) active.insert(parameter.name);
+  optimizer.set_active([&](const std::string& name) { return active.contains(name); });
+  if (stages.size() > 1) log_info("step {}: stage '{}'.", step + 1, stages[now].name);
 }
 
 // Some positions speak for the micro-batch: their logits cost little beside its own.
 void Run::look_at_logits(const DeviceBatch& batch, const ModelOutput& output,
-                         const ModelOutput& teacher_output) {
-  const bool logs = (step + 1) % options.log_every == 0 || step + 1 == options.steps;
-  if (!logs && !any_control(callbacks.controls, &StepControl::wants_logits)) return;
+                         const TeacherOutputs* teacher_outputs) {
+  const bool logs = (step + 1) % options.log_every == 0 || step + 1 == plan.steps();
+  const auto asked = controls();
+  if (!logs && !any_control(asked, &StepControl::wants_logits)) return;
   if (batch.target_index.size(0) == 0) return;
   const at::NoGradGuard no_grad;
-  const at::Tensor student_logits = student.logits(spread_rows(output.target_rows(batch).detach()));
+  const at::Tensor places = spread_places(batch.target_index.size(0), student.device());
+  const at::Tensor student_logits =
+      student.logits(output.target_rows(batch).detach().index_select(0, places));
   at::Tensor teacher_logits;
-  if (teacher != nullptr) teacher_logits = teacher->logits(spread_rows(teacher_output.target_rows(batch)));
-  for (StepControl* control : callbacks.controls)
-    if (control->wants_logits()) control->see_logits(student_logits, teacher_logits);
+  if (teacher_outputs != nullptr) teacher_logits = teachers->logits(batch, *teacher_outputs, places);
+  for (const PlacedControl& placed : asked)
+    if (placed.control->wants_logits()) placed.control->see_logits(student_logits, teacher_logits);
   if (!logs) return;
+  entropies.clear();
   entropies["student_entropy"] = mean_entropy(student_logits, 1).item<double>();
-  if (teacher != nullptr) entropies["teacher_entropy"] = mean_entropy(teacher_logits, 1).item<double>();
+  if (teacher_logits.defined()) entropies["teacher_entropy"] = mean_entropy(teacher_logits, 1).item<double>();
 }
 
 // Controls see what the step gave and may change what follows.
 void Run::after_step(const StepFigures& figures) {
   bool roll_back = false, acted = false;
-  for (StepControl* control : callbacks.controls) {
-    const StepAction action = control->after_step(place(), figures, objective);
+  const auto asked = controls();
+  for (const PlacedControl& placed : asked) {
+    const StepAction action = placed.control->after_step(placed.place, figures, *stage().objective);
     rate_factor *= action.rate_factor;
     if (action.clip > 0) optimizer.set_clip(clip = action.clip);
     roll_back |= action.roll_back;
     acted |= action.roll_back || action.rate_factor != 1;
   }
-  if (!any_control(callbacks.controls, &StepControl::may_roll_back)) return;
+  if (!any_control(asked, &StepControl::may_roll_back)) return;
   if (roll_back && !good.empty()) {
     optimizer.restore(reader_of(good, "snapshot"));
   } else if (!acted && (good.empty() || (step + 1) % kSnapshotSteps == 0) && std::isfinite(figures.loss)) {
@@ -195,28 +266,27 @@ void Run::after_step(const StepFigures& figures) {
 }
 
 void Run::train_step() {
-  const StepPlace step_place = place();
-  dropout_now = dropout.at(step_place);
-  for (StepControl* control : callbacks.controls) control->before_step(step_place, objective);
+  enter_stage();
+  Objective& objective = *stage().objective;
+  dropout_now = dropout.at(placed({.step = step, .steps = plan.steps()}));
+  for (const PlacedControl& placed : controls()) placed.control->before_step(placed.place, objective);
   double weight = 0;
-  std::map<std::string, at::Tensor> sums;  // of this step
-  const auto add = [&](const std::string& name, const at::Tensor& value) {
-    const auto [here, is_new] = sums.emplace(name, value.detach());
-    if (!is_new) here->second = here->second + value.detach();
+  std::map<std::string, Window::Sum> sums;  // of this step
+  const auto add = [&](const std::string& name, const at::Tensor& value, double of_weight) {
+    const auto [here, is_new] = sums.emplace(name, Window::Sum{value.detach(), of_weight});
+    if (is_new) return;
+    here->second.value = here->second.value + value.detach();
+    here->second.weight += of_weight;
   };
+  const bool taught = teachers != nullptr && objective.needs_teacher();
   for (std::int64_t micro = 0; micro < options.accumulation; ++micro) {
-    const std::optional<Batch> batch = source.next();
+    const std::optional<Batch> batch = stage().source->next();
     if (!batch)
       throw Error({.where = "training data",
                    .found = "its end before the last step",
                    .expected = "an endless source",
                    .advice = ""});
     const DeviceBatch here = upload(*batch, student.device());
-    ModelOutput teacher_output;
-    if (teacher != nullptr) {
-      const at::NoGradGuard no_grad;
-      teacher_output = teacher->forward(here, objective.teacher_taps(), {.targets_only = true});
-    }
     const std::uint64_t place = static_cast<std::uint64_t>(step * options.accumulation + micro);
     const ForwardOptions forward{.training = true,
                                  .dropout = dropout_now,
@@ -225,22 +295,27 @@ void Run::train_step() {
                                  .checkpoint_activations = options.checkpoint_activations,
                                  .targets_only = true};
     const ModelOutput output = student.forward(here, objective.student_taps(), forward);
-    if (micro == 0) look_at_logits(here, output, teacher_output);
-    const ObjectiveResult result =
-        objective.compute({.batch = here,
-                           .student = student,
-                           .student_output = output,
-                           .teacher = teacher,
-                           .teacher_output = teacher != nullptr ? &teacher_output : nullptr,
-                           .step = step});
+    StepView view{.batch = here, .student = student, .student_output = output, .step = step};
+    TeacherOutputs teacher_outputs;
+    if (taught) {
+      teacher_outputs = teachers->look(here, objective.teacher_taps(), student, output);
+      teachers->fill(view, teacher_outputs);
+    }
+    if (micro == 0) look_at_logits(here, output, taught ? &teacher_outputs : nullptr);
+    const ObjectiveResult result = objective.compute(view);
+    if (!result.total.sum.requires_grad())
+      throw Error({.where = "stage '" + stage().name + "': train",
+                   .found = "parameters on which its loss does not depend",
+                   .expected = "some on which it does",
+                   .advice = ""});
     if (loss_scale.on())
       result.total.sum.backward(loss_scale.scale());
     else
       result.total.sum.backward();
     optimizer.accumulate();
     weight += result.total.weight;
-    add("loss", result.total.sum);
-    for (const NamedLoss& term : result.terms) add(term.name, term.sum);
+    add("loss", result.total.sum, result.total.weight);
+    for (const NamedLoss& term : result.terms) add(term.name, term.sum, result.total.weight);
     window.tokens += here.host->size();
     report.tokens += here.host->size();
   }
@@ -249,17 +324,17 @@ void Run::train_step() {
                  .found = "a step without any target token",
                  .expected = "answers to learn",
                  .advice = ""});
-  for (const auto& [name, sum] : sums) window.add(name, sum);
+  for (const auto& [name, sum] : sums) window.add(name, sum.value, sum.weight);
   const at::Tensor norm = optimizer.step(learning_rate(step), loss_scale.scale() * weight);
+  if (teachers != nullptr) teachers->follow(student);
   loss_scale.update(optimizer.skipped());
-  window.add("gradient_norm", norm);
-  window.add("skipped_steps", optimizer.skipped());
-  window.weight += weight;
+  window.add("gradient_norm", norm, 1);
+  window.add("skipped_steps", optimizer.skipped(), 1);
   ++window.steps;
-  if (any_control(callbacks.controls, &StepControl::wants_figures)) {
+  if (any_control(controls(), &StepControl::wants_figures)) {
     StepFigures figures{.loss = 0, .gradient_norm = norm.item<double>(), .terms = {}};
     for (const auto& [name, sum] : sums)
-      (name == "loss" ? figures.loss : figures.terms[name]) = sum.item<double>() / weight;
+      (name == "loss" ? figures.loss : figures.terms[name]) = sum.value.item<double>() / sum.weight;
     after_step(figures);
   }
 }
@@ -267,9 +342,9 @@ void Run::train_step() {
 std::vector<Metric> Run::drain_window(double seconds) {
   std::vector<Metric> metrics;
   for (const auto& [name, sum] : window.sums) {
-    const double value = sum.item<double>();
-    const bool per_step = name == "gradient_norm";
-    if (name == "skipped_steps") {
+    const double value = sum.value.item<double>();
+    const bool counts = name == "skipped_steps";
+    if (counts) {
       report.skipped_steps += static_cast<std::int64_t>(value);
       if (value >= static_cast<double>(window.steps) && !loss_scale.on())
         throw Error({.where = fmt::format("training step {}", step),
@@ -278,16 +353,14 @@ std::vector<Metric> Run::drain_window(double seconds) {
                      .advice = "Lower learning_rate, or set clip."},
                     ErrorKind::failure);
     }
-    metrics.emplace_back("train/" + name,
-                         name == "skipped_steps"
-                             ? value
-                             : value / (per_step ? static_cast<double>(window.steps) : window.weight));
+    metrics.emplace_back("train/" + name, counts ? value : value / sum.weight);
   }
   metrics.emplace_back("train/learning_rate", learning_rate(step - 1));
   if (options.dropout.is_object()) metrics.emplace_back("train/dropout", dropout_now);
   for (const auto& [name, value] : entropies) metrics.emplace_back("train/" + name, value);
-  for (const StepControl* control : callbacks.controls)
-    for (const auto& [name, value] : control->metrics()) metrics.emplace_back("train/" + name, value);
+  for (const PlacedControl& placed : controls_of(step - 1))
+    for (const auto& [name, value] : placed.control->metrics()) metrics.emplace_back("train/" + name, value);
+  if (stages.size() > 1) metrics.emplace_back("train/stage", static_cast<double>(plan.at(step - 1).stage));
   metrics.emplace_back("train/tokens", static_cast<double>(report.tokens));
   if (seconds > 0)
     metrics.emplace_back("train/tokens_per_second", static_cast<double>(window.tokens) / seconds);
@@ -302,12 +375,17 @@ void Run::save(const std::filesystem::path& run_folder, const std::string& finge
   std::vector<std::pair<std::string, NamedTensors>> files = {{"state", std::move(state)}};
   if (!best.empty()) files.emplace_back("best", best);
   if (!good.empty()) files.emplace_back("good", good);
-  Json controls = Json::array();
+  if (teachers != nullptr && !teachers->state().empty()) files.emplace_back("averages", teachers->state());
+  Json controls = Json::array(), sources = Json::array();
+  for (const TrainStage& stage : stages) {
+    sources.push_back(stage.source->state());
+    for (const StepControl* control : stage.controls) controls.push_back(control->state());
+  }
   for (const StepControl* control : callbacks.controls) controls.push_back(control->state());
   write_checkpoint(run_folder, step,
                    {{"step", step},
                     {"fingerprint", fingerprint},
-                    {"source", source.state()},
+                    {"sources", sources},
                     {"window", window.to_json()},
                     {"tokens", report.tokens},
                     {"best_validation", report.best_validation},
@@ -328,7 +406,8 @@ void Run::restore(const Checkpoint& checkpoint) {
   if (checkpoint.has("best")) best = checkpoint.read("best");
   if (checkpoint.has("good")) good = checkpoint.read("good");
   step = state.at("step").get<std::int64_t>();
-  source.restore(state.at("source"));
+  if (checkpoint.has("averages") && teachers != nullptr)
+    teachers->restore(reader_of(checkpoint.read("averages"), checkpoint.path().string()));
   window = Window::from_json(state.at("window"), student.device());
   report.tokens = state.at("tokens").get<std::int64_t>();
   report.best_validation = state.at("best_validation").get<double>();
@@ -336,8 +415,12 @@ void Run::restore(const Checkpoint& checkpoint) {
   report.skipped_steps = state.at("skipped_steps").get<std::int64_t>();
   rate_factor = state.at("rate_factor").get<double>();
   if ((clip = state.at("clip").get<double>()) > 0) optimizer.set_clip(clip);
-  for (std::size_t i = 0; i < callbacks.controls.size(); ++i)
-    callbacks.controls[i]->restore(state.at("controls").at(i));
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    stages[i].source->restore(state.at("sources").at(i));
+    for (StepControl* control : stages[i].controls) control->restore(state.at("controls").at(next++));
+  }
+  for (StepControl* control : callbacks.controls) control->restore(state.at("controls").at(next++));
   if (state.at("environment") != numeric_environment())
     log_warning(
         "This machine, thread count or torch differs from the checkpoint's: the run goes on, but not to the "
@@ -354,20 +437,30 @@ Trainer::Trainer(TrainerOptions options, std::filesystem::path run_folder, std::
 
 TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource& source,
                          Objective& objective, const TrainerCallbacks& callbacks) {
+  std::optional<Teachers> teachers;
+  if (teacher != nullptr) teachers = Teachers::of(*teacher);
+  return run(student, teachers ? &*teachers : nullptr, {{.objective = &objective, .source = &source}},
+             StagePlan(options_.steps), callbacks);
+}
+
+TrainReport Trainer::run(CausalLM& student, Teachers* teachers, const std::vector<TrainStage>& stages,
+                         const StagePlan& plan, const TrainerCallbacks& callbacks) {
   const double warmup =
       options_.warmup < 1 ? options_.warmup * static_cast<double>(options_.steps) : options_.warmup;
+  const std::vector<Parameter> learnable = learnable_parameters(student);
   Run run{.options = options_,
           .callbacks = callbacks,
           .student = student,
-          .teacher = objective.needs_teacher() ? teacher : nullptr,
-          .source = source,
-          .objective = objective,
-          .optimizer = AdamW(trainable(student, objective), {.beta1 = options_.beta1,
-                                                             .beta2 = options_.beta2,
-                                                             .epsilon = options_.epsilon,
-                                                             .weight_decay = options_.weight_decay,
-                                                             .clip = options_.clip,
-                                                             .rates = rate_rules(options_)}),
+          .teachers = teachers,
+          .stages = stages,
+          .plan = plan,
+          .learnable = learnable,
+          .optimizer = AdamW(trainable(learnable, stages), {.beta1 = options_.beta1,
+                                                            .beta2 = options_.beta2,
+                                                            .epsilon = options_.epsilon,
+                                                            .weight_decay = options_.weight_decay,
+                                                            .clip = options_.clip,
+                                                            .rates = rate_rules(options_)}),
           .loss_scale = LossScale(student.dtype() == at::kHalf, student.device()),
           .rate = {.kind = options_.schedule,
                    .peak = options_.learning_rate,
@@ -416,7 +509,7 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
       const double value = callbacks.validate(student, metrics);
       record(metrics);
       if (run.best.empty() || value < run.report.best_validation) {
-        run.best = snapshot(student);
+        run.best = snapshot(run.learnable);
         run.report.best_validation = value;
         run.report.best_step = run.step;
       }
@@ -440,7 +533,8 @@ TrainReport Trainer::run(CausalLM& student, const CausalLM* teacher, BatchSource
   run.report.seconds = seconds_since(began);
   run.report.tokens_per_second =
       static_cast<double>(run.report.tokens - tokens_before) / std::max(1e-9, run.report.seconds);
-  if (!run.report.stopped && !run.best.empty()) load_snapshot(student, run.best);
+  for (const Parameter& parameter : run.learnable) parameter.tensor.set_requires_grad(true);
+  if (!run.report.stopped && !run.best.empty()) load_snapshot(run.learnable, run.best);
   return run.report;
 }
 

@@ -14,6 +14,8 @@
 #include "training/adamw.h"
 #include "training/control.h"
 #include "training/schedule.h"
+#include "training/stage_plan.h"
+#include "training/teachers.h"
 
 namespace retort {
 
@@ -54,7 +56,7 @@ struct TrainerCallbacks {
   std::function<double(const CausalLM&, std::vector<Metric>&)> validate;
   // Called after every step with what was done and a note (the loss) for a progress bar.
   std::function<void(std::int64_t step, std::int64_t steps, const std::string& note)> progress;
-  // Schedules, alarms: asked before and after every step, in this order. They outlive the run.
+  // Alarms: asked before and after every step, after the stage's own controls. They outlive the run.
   std::vector<StepControl*> controls;
   std::int64_t epoch_tokens =
       0;  // of one pass over the training data, for schedules by epoch; 0: one endless epoch
@@ -71,6 +73,19 @@ std::vector<RateRule> rate_rules(const TrainerOptions& options);
 // them is set.
 std::int64_t resolve_steps(const TrainerOptions& options, std::int64_t tokens_per_epoch);
 
+// A part of a run: what is learned, from what text, by which parameters. What is pointed to outlives the run;
+// stages may share a source, and with terms of one label their learned parameters.
+struct TrainStage {
+  std::string name = {};
+  Objective* objective = nullptr;
+  BatchSource* source = nullptr;
+  // Schedules of its terms: asked with the stage's own steps as place.
+  std::vector<StepControl*> controls = {};
+  // Patterns as freeze() takes them: of the parameters that learn at all, those that do in this stage. Empty:
+  // all.
+  std::vector<std::string> train = {};
+};
+
 class Trainer {
  public:
   // `run_folder` holds checkpoints/; `fingerprint` (options, data, models) must equal a checkpoint's for it
@@ -78,7 +93,10 @@ class Trainer {
   Trainer(TrainerOptions options, std::filesystem::path run_folder, std::string fingerprint);
 
   // Trains `student` in place, from the newest checkpoint if there is one; on return it holds the best
-  // weights. `teacher` may be null when the objective needs none.
+  // weights. `teachers` may be null when no objective needs one. plan.steps() must be options.steps.
+  TrainReport run(CausalLM& student, Teachers* teachers, const std::vector<TrainStage>& stages,
+                  const StagePlan& plan, const TrainerCallbacks& callbacks);
+  // One stage, one teacher or none.
   TrainReport run(CausalLM& student, const CausalLM* teacher, BatchSource& source, Objective& objective,
                   const TrainerCallbacks& callbacks);
 

@@ -23,4 +23,23 @@ Likelihood likelihood(const CausalLM& model, const ExampleStore& store, std::int
   return result;
 }
 
+double mean_kl(const CausalLM& model, const CausalLM& from, const std::vector<Batch>& batches) {
+  const at::NoGradGuard no_grad;
+  Objective forward_kl = make_objective(Json::array({{{"name", "forward_kl"}}}), "mean_kl");
+  double sum = 0, weight = 0;
+  for (const Batch& batch : batches) {
+    const DeviceBatch here = upload(batch, model.device());
+    const ModelOutput output = model.forward(here, {}, {.targets_only = true}),
+                      other = from.forward(here, {}, {.targets_only = true});
+    const ObjectiveResult result = forward_kl.compute({.batch = here,
+                                                       .student = model,
+                                                       .student_output = output,
+                                                       .teacher = &from,
+                                                       .teacher_output = &other});
+    sum += result.terms.front().sum.item<double>();
+    weight += result.total.weight;
+  }
+  return weight > 0 ? sum / weight : 0;
+}
+
 }  // namespace retort

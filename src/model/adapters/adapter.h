@@ -15,7 +15,7 @@ void add_adapter(CausalLM& model, const AdapterFolder& folder, double weight, bo
 // Folders with their weights, in order. Error for two that hold one tensor whole.
 void add_adapters(CausalLM& model, const std::vector<AdapterReference>& references);
 
-// Freezes parameters whose canonical name matches: a part of the name between dots, or '*' for any text.
+// Freezes parameters whose canonical name matches (model/parameter_pattern.h).
 void freeze(CausalLM& model, const std::vector<std::string>& patterns);
 
 // Writes what add_adapter(model, config, …) trains.

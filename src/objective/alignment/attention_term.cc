@@ -134,7 +134,8 @@ AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& optio
       for (std::size_t i = 0; i < teacher_heads.size(); ++i)
         mixing[static_cast<std::int64_t>(i)][teacher_heads[i] * of_student / of_teacher] =
             std::log(static_cast<double>(of_student));
-      mixing = mixing.to(context.device).requires_grad_();
+      mixing = shared_parameter(context, fmt::format("{}.head_mixing.{}", context.label, pairs_.size()),
+                                mixing.to(context.device).requires_grad_(), where);
     } else {
       for (const std::int64_t head : teacher_heads) student_heads.push_back(head * of_student / of_teacher);
     }

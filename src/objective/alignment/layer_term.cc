@@ -137,9 +137,12 @@ HiddenTerm::HiddenTerm(const HiddenTermOptions& options, const std::string& wher
   const std::vector<bool> chosen = choose_projections(options, pairs(), where, context);
   projections_.resize(chosen.size());
   for (std::size_t i = 0; i < chosen.size(); ++i)
-    if (chosen[i])
-      projections_[i] = new_projection(context.teacher->hidden_size, context.student->hidden_size,
-                                       fmt::format("{}.projection.{}", context.label, i), context);
+    if (chosen[i]) {
+      const std::string name = fmt::format("{}.projection.{}", context.label, i);
+      projections_[i] = shared_parameter(
+          context, name,
+          new_projection(context.teacher->hidden_size, context.student->hidden_size, name, context), where);
+    }
 }
 
 std::vector<Parameter> HiddenTerm::parameters() {

@@ -93,7 +93,9 @@ void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
   at::Tensor student = pass.student_logits.narrow(0, 0, rows);
   project(hidden, head, student);
   at::Tensor teacher;
-  if (pass.with_teacher) {
+  if (in.panel != nullptr) {
+    teacher = mix_teachers(*in.panel, in.labels.narrow(0, first, rows), first, pass.vocab);
+  } else if (pass.with_teacher) {
     teacher = pass.teacher_logits.narrow(0, 0, rows);
     project(in.teacher_hidden.narrow(0, first, rows), in.teacher_head.narrow(0, 0, pass.vocab), teacher);
   }
@@ -120,17 +122,26 @@ void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
       in.student_hidden.size(1) != in.student_head.size(1) ||
       in.student_hidden.scalar_type() != in.student_head.scalar_type())
     fail("student hidden states and head of different width or dtype", "[T, H] and [V, H]");
-  if (with_teacher && (!in.teacher_hidden.defined() || !in.teacher_head.defined()))
+  const bool one = with_teacher && in.panel == nullptr;
+  if (one && (!in.teacher_hidden.defined() || !in.teacher_head.defined()))
     fail("no teacher", "one, for the terms at hand");
-  if (with_teacher && (in.teacher_hidden.size(1) != in.teacher_head.size(1) ||
-                       in.teacher_hidden.scalar_type() != in.teacher_head.scalar_type()))
+  if (one && (in.teacher_hidden.size(1) != in.teacher_head.size(1) ||
+              in.teacher_hidden.scalar_type() != in.teacher_head.scalar_type()))
     fail("teacher hidden states and head of different width or dtype", "[T, H] and [V, H]");
-  if (vocab > in.student_head.size(0) || (with_teacher && vocab > in.teacher_head.size(0)))
+  bool too_few = vocab > in.student_head.size(0) || (one && vocab > in.teacher_head.size(0));
+  if (in.panel != nullptr)
+    for (const PanelMember& member : in.panel->members) {
+      too_few |= vocab > member.model->head_weight().size(0);
+      if (member.rows.size(0) != in.student_hidden.size(0) ||
+          member.weights.size(0) != in.student_hidden.size(0))
+        fail("a teacher's hidden states or weights of another length", "one row per target");
+    }
+  if (too_few)
     fail("a head with fewer rows than the vocabulary's " + std::to_string(vocab) + " tokens",
          "at least as many");
   const std::int64_t targets = in.student_hidden.size(0);
   if (in.labels.size(0) != targets || in.weights.size(0) != targets ||
-      (with_teacher && in.teacher_hidden.size(0) != targets))
+      (one && in.teacher_hidden.size(0) != targets))
     fail("hidden states, labels and weights of different lengths", "one row per target");
   if (in.labels.device().is_cpu() && in.labels.numel() > 0) {
     const auto [least, most] = in.labels.aminmax();
@@ -152,6 +163,9 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
   pass.vocab = input.real_vocab > 0 ? input.real_vocab : input.student_head.size(0);
   if (input.real_vocab == 0 && input.teacher_head.defined())
     pass.vocab = std::min(pass.vocab, input.teacher_head.size(0));
+  if (input.real_vocab == 0 && input.panel != nullptr)
+    for (const PanelMember& member : input.panel->members)
+      pass.vocab = std::min(pass.vocab, member.model->head_weight().size(0));
   check(input, pass.vocab, pass.with_teacher);
 
   const bool recording = at::GradMode::is_enabled();
@@ -168,7 +182,7 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
     pass.values = at::empty({static_cast<std::int64_t>(terms.size()), targets}, fp32);
     pass.student_logits =
         at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.student_head)));
-    if (pass.with_teacher)
+    if (pass.with_teacher && input.panel == nullptr)
       pass.teacher_logits =
           at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.teacher_head)));
     if (hidden_wanted) pass.hidden_gradient = at::empty_like(input.student_hidden);

@@ -9,12 +9,13 @@
 namespace retort {
 
 struct LinearLossInput {
-  at::Tensor student_hidden;  // [T, H_S] at the targets, part of the graph
-  at::Tensor student_head;    // [V_S, H_S], part of the graph
-  at::Tensor teacher_hidden;  // [T, H_T] or undefined; never differentiated
-  at::Tensor teacher_head;    // [V_T, H_T]
-  at::Tensor labels;          // int64 [T]
-  at::Tensor weights;         // fp32 [T]
+  at::Tensor student_hidden;            // [T, H_S] at the targets, part of the graph
+  at::Tensor student_head;              // [V_S, H_S], part of the graph
+  at::Tensor teacher_hidden;            // [T, H_T] or undefined; never differentiated
+  at::Tensor teacher_head;              // [V_T, H_T]
+  const TeacherPanel* panel = nullptr;  // or several teachers as one
+  at::Tensor labels;                    // int64 [T]
+  at::Tensor weights;                   // fp32 [T]
   std::int64_t real_vocab =
       0;  // columns beyond it are padding and get no probability mass; 0 = min(V_S, V_T)
 };

@@ -17,6 +17,7 @@ class CrossEntropy : public LogitTerm {
   explicit CrossEntropy(CrossEntropyOptions options = {}) : options_(options) {}
   std::string name() const override { return "cross_entropy"; }
   bool needs_teacher() const override { return false; }
+  bool learns_labels() const override { return true; }
   at::Tensor chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const override;
 
  private:

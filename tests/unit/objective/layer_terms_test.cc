@@ -296,6 +296,33 @@ TEST(LayerTerms, L2StartIsZeroAtTheStartAndPullsBack) {
   EXPECT_NEAR(gradients.at(models.student.parameters().front().name).mean().item<double>(), weight, 1e-4);
 }
 
+TEST(LayerTerms, ExitsEqualTheirFormula) {
+  const double tau = 1.5;
+  const Json item = {{"name", "exit_kl"}, {"layers", {0, 1}}, {"temperature", tau}};
+  Pair models(tiny_config(32, 64, 3), tiny_config(32, 64, 3));
+  Objective objective = models.objective(item);
+  EXPECT_FALSE(objective.needs_teacher());
+  const auto [value, gradients] = models.run(objective, models.host);
+  const DeviceBatch batch = upload(models.host, at::kCPU);
+  const ModelOutput output = models.student.forward(batch, {.hidden = {0, 1}, .attention = {}});
+  const at::Tensor head = wide(models.student.head_weight());
+  const auto log_p = [&](const at::Tensor& states) { return (states.mm(head.t()) / tau).log_softmax(1); };
+  const at::Tensor last = log_p(rows(output.hidden, batch)).detach();
+  at::Tensor exact = at::zeros({}, at::kDouble);
+  for (const int layer : {0, 1}) {
+    const at::Tensor x = rows(output.hidden_taps.at(layer), batch);
+    at::Tensor weight;
+    for (const Parameter& p : models.student.parameters())
+      if (p.name == "model.norm.weight") weight = wide(p.tensor);
+    const at::Tensor normed =
+        x / (x.square().mean(1, true) + models.student.config().norm_eps).sqrt() * weight;
+    exact = exact + (last.exp() * (last - log_p(normed))).sum(1).dot(wide(batch.weights)) * tau * tau / 2;
+  }
+  exact.backward();
+  EXPECT_NEAR(value / exact.item<double>(), 1, 1e-5);
+  EXPECT_LT(error_of_gradients(gradients, models.take({})), 5e-5);
+}
+
 // Every Term of the registry, at a student of the teacher's shape.
 std::vector<std::string> term_names() {
   std::vector<std::string> names;
@@ -306,7 +333,7 @@ std::vector<std::string> term_names() {
 
 TEST(TermContract, ZeroWhenTheStudentIsTheTeacher) {
   for (const std::string& name : term_names()) {
-    if (name == "l2") continue;
+    if (name == "l2" || name == "exit_kl") continue;  // compare with no teacher
     SCOPED_TRACE(name);
     Pair models(tiny_config(32, 64), tiny_config(32, 64), /*teacher_seed=*/1);
     Objective objective = models.objective({{"name", name}});
@@ -329,11 +356,12 @@ TEST(TermContract, ZeroWhenTheStudentIsTheTeacher) {
 TEST(TermContract, PackingAndAccumulationChangeNothing) {
   for (const std::string& name : term_names())
     for (const char* positions : {"targets", "all"}) {
-      if (name.starts_with("l2") && std::string(positions) == "all") continue;
+      const bool everywhere = !name.starts_with("l2") && name != "exit_kl";  // it can look at all positions
+      if (!everywhere && std::string(positions) == "all") continue;
       SCOPED_TRACE(name + " " + positions);
       Pair models = different();
       Json item = {{"name", name}};
-      if (!name.starts_with("l2")) item["positions"] = positions;
+      if (everywhere) item["positions"] = positions;
       Objective objective = models.objective(item);
       if (name == "l2_start") {
         const at::NoGradGuard no_grad;
