@@ -24,6 +24,10 @@ const VerbRow kVerbs[] = {
     {"evaluate", "judge a model (or texts) on held-out pairs: BLEU, ROUGE, likelihood, speed, memory",
      "evaluate --model DIR --data pairs.tsv --limit 500 --json -",
      [] { return make_evaluate(make_model_opener()); }},
+    {"data generate", "a model writes answers to questions: best of n, filtered, checked",
+     "data generate --model DIR --data questions.jsonl --best-of 4 --temperature 0.8 --check number --out "
+     "answers.jsonl",
+     [] { return make_data_generate(make_model_opener()); }},
     {"score", "log-probability of every next token of given lines", "score --model DIR --file lines.jsonl",
      [] { return make_score(make_model_opener()); }},
     {"chat", "talk to a model in the terminal", "chat --model DIR",

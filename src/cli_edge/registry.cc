@@ -14,6 +14,11 @@ const VerbRow kVerbs[] = {
     {"evaluate", "judge a model (or texts) on held-out pairs: BLEU, ROUGE, likelihood, speed, memory",
      "evaluate --model student.gguf --data pairs.tsv --limit 500 --json -",
      [] { return make_evaluate(make_engine_opener()); }},
+    {"data generate", "a model writes answers to questions: best of n, filtered, checked",
+     "data generate --model teacher.gguf --data questions.jsonl --best-of 4 --temperature 0.8 --check number "
+     "--out "
+     "answers.jsonl",
+     [] { return make_data_generate(make_engine_opener()); }},
     {"score", "log-probability of every next token of given lines",
      "score --model student.gguf --file lines.jsonl", [] { return make_score(make_engine_opener()); }},
     {"bench", "speed of reading prompts and of answering, memory traffic, latency, energy",

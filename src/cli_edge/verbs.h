@@ -8,6 +8,7 @@ namespace retort {
 
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_chat(std::unique_ptr<ModelOpener> opener);
+std::unique_ptr<Verb> make_data_generate(std::unique_ptr<ModelOpener> opener);
 std::unique_ptr<Verb> make_evaluate(std::unique_ptr<ModelOpener> opener);
 std::unique_ptr<Verb> make_export();
 std::unique_ptr<Verb> make_generate(std::unique_ptr<ModelOpener> opener);
