@@ -52,6 +52,25 @@ Stage parse_stage(const Json& item, std::size_t index, const std::string& where)
   return stage;
 }
 
+// `with`: an object of options, or a list of them, that several stages share; later ones win, and what the
+// stage says itself wins over all.
+void merge_shared_options(Json& options, const std::string& where) {
+  if (!options.contains("with")) return;
+  Json shared = options["with"], merged = Json::object();
+  options.erase("with");
+  if (!shared.is_array()) shared = Json::array({shared});
+  for (const Json& part : shared) {
+    if (!part.is_object())
+      throw Error({.where = where + ": with",
+                   .found = part.dump(),
+                   .expected = "options, or a list of such",
+                   .advice = ""});
+    merged.update(part);
+  }
+  merged.update(options);
+  options = std::move(merged);
+}
+
 // Assigns the options to a fresh verb, so that a typo in the last stage is found before the first one has run
 // for an hour.
 void check_stage(const Stage& stage, const std::string& where) {
@@ -123,6 +142,8 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
   recipe.resolved["stages"] = Json::array();
   for (Stage& stage : recipe.stages) {
     substitute(stage.options, variables, where + ": " + stage.name);
+    merge_shared_options(stage.options, where + ": " + stage.name);
+    substitute(stage.options, variables, where + ": " + stage.name);  // what came with them
     check_stage(stage, where);
     Json options = {{"name", stage.name}};
     options.update(stage.options);

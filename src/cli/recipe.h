@@ -5,6 +5,7 @@
 //     - shrink: {model: assets/teacher, num_layers: 4, out: "${run}/cut"}
 //     - distill: {name: again, teacher: assets/teacher, student: "${run}/cut", …}   # name: default is the
 //     verb
+//     - train: {with: "${common}", …}                        # options that stages share: an object, or a list
 //     - for_each: {seed: [1, 2, 3]}                                                  # cli/recipe_values.h
 //       do: {train: {name: "seed-${seed}", seed: "${seed}", …}}
 #pragma once

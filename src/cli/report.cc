@@ -49,6 +49,10 @@ class Report : public Verb {
     list.add("compare", compare_, "[[NAME, NAME], …]: rows compared by paired bootstrap");
     list.add("margin", margin_,
              "[TEACHER, COPY]: also show each row's share of the teacher's BLEU margin over copying");
+    list.add("baseline", baseline_,
+             "name of a row: also show each row's difference from it, with paired bootstrap intervals");
+    list.add("markdown", markdown_, "file for the table and what stands below it, as Markdown").path =
+        PathRole::output;
     list.add("curves", curves_, "[{name: …, metrics: PATH of metrics.jsonl}, …]");
     list.add("heatmaps", heatmaps_, "files written by `retort inspect --cka --json`");
     list.add("stages", stages_, "stage records whose figures matter to the reader (training times)");
@@ -90,6 +94,7 @@ class Report : public Verb {
                    .advice = ""});
     const Json report = read_json(folder / "report.json");
     write_file_atomically(folder / "report.html", render_report(report, language_));
+    if (!markdown_.empty()) write_file_atomically(markdown_, markdown_page(report));
     std::printf("\n%s\n", render_table(report.at("table")).c_str());
     for (const Json& comparison : report.value("comparisons", Json::array()))
       std::printf("%s\n", comparison.at("text").get<std::string>().c_str());
@@ -150,6 +155,17 @@ class Report : public Verb {
     return value.get<double>() * column.scale();
   }
 
+  static std::string markdown_page(const Json& report) {
+    std::string text =
+        "# " + report.at("title").get<std::string>() + "\n\n" + render_markdown(report.at("table"));
+    for (const char* part : {"comparisons", "notes"}) {
+      if (!report.at(part).empty()) text += "\n";
+      for (const Json& item : report.at(part))
+        text += "- " + (item.is_string() ? item : item.at("text")).get<std::string>() + "\n";
+    }
+    return text;
+  }
+
   Json make_table(const std::vector<ReportRow>& rows) const {
     Json columns = Json::array(), lines = Json::array();
     const std::vector<ReportColumn> chosen = chosen_columns(rows);
@@ -164,8 +180,26 @@ class Report : public Verb {
                          {"unit", "%"},
                          {"better", "high"},
                          {"digits", 1}});
+    const ReportRow* baseline = baseline_.empty() ? nullptr : &find(rows, baseline_);
+    if (baseline)
+      for (const auto& [key, title, digits] :
+           {std::tuple{"nats_difference", "nats / character, difference", 4},
+            {"bleu_difference", "BLEU-4, difference", 2}})
+        columns.push_back(
+            {{"key", key}, {"title", title}, {"unit", ""}, {"better", "none"}, {"digits", digits}});
     for (const ReportRow& row : rows) {
       Json values = Json::object(), intervals = Json::object();
+      if (baseline && &row != baseline) {
+        const Comparison difference = compare(row.evaluation, baseline->evaluation);
+        const auto add = [&](const char* key, const Interval& interval) {
+          values[key] = interval.mean;
+          intervals[key] = {interval.low, interval.high};
+        };
+        if (row.evaluation.has_likelihood && baseline->evaluation.has_likelihood)
+          add("nats_difference", difference.nats_per_char);
+        if (row.evaluation.has_answers && baseline->evaluation.has_answers)
+          add("bleu_difference", difference.bleu4);
+      }
       for (const ReportColumn& c : chosen) {
         values[c.key] = figure(row, c);
         const Json interval = row.figures.value(std::string(c.key) + "_interval", Json());
@@ -320,7 +354,7 @@ class Report : public Verb {
     return notes;
   }
 
-  std::string run_, title_, language_ = "en", general_before_;
+  std::string baseline_, markdown_, run_, title_, language_ = "en", general_before_;
   std::vector<std::string> columns_;
   Json rows_, plots_ = Json::array(), compare_ = Json::array(), margin_ = Json::array(),
               curves_ = Json::array(), stages_ = Json::array();

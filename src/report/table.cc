@@ -39,7 +39,41 @@ struct TextCell {
 
 using TextColumn = std::vector<TextCell>;
 
+// Text of a cell: no bar that would end it.
+std::string markdown_text(std::string_view raw) {
+  std::size_t cells = 0;
+  std::string text;
+  for (const char c : printable(raw, cells)) text += c == '|' ? std::string("\\|") : std::string(1, c);
+  return text;
+}
+
 }  // namespace
+
+std::string render_markdown(const Json& table) {
+  const Results results = read_results(table);
+  if (results.rows.empty() || results.columns.empty()) return "";
+  std::string head = "| |", rule = "|---|";
+  for (const ResultColumn& column : results.columns) {
+    head += " " + markdown_text(column.title) +
+            (column.unit.empty() ? "" : ", " + markdown_text(column.unit)) + " |";
+    rule += "---:|";
+  }
+  std::string text = head + "\n" + rule + "\n";
+  for (const ResultRow& row : results.rows) {
+    text += "| " + markdown_text(row.name) + " |";
+    for (std::size_t i = 0; i < row.cells.size(); ++i) {
+      const ResultCell& cell = row.cells[i];
+      const auto number = [&](double value) { return format_number(value, results.columns[i].digits, "-"); };
+      std::string shown = cell.value ? number(*cell.value) : "";
+      if (cell.best) shown = "**" + shown + "**";
+      if (cell.value && cell.interval)
+        shown += " [" + number(cell.interval->first) + ", " + number(cell.interval->second) + "]";
+      text += " " + shown + " |";
+    }
+    text += "\n";
+  }
+  return text;
+}
 
 std::string render_table(const Json& table) {
   const Results results = read_results(table);

@@ -146,5 +146,17 @@ TEST(TextTable, AlignsWideCharacters) {
   EXPECT_EQ(render_table(nullptr), "");
 }
 
+TEST(MarkdownTable, ShowsIntervalsAndTheBest) {
+  const Json table = Json::parse(
+      R"({"columns": [{"key": "a", "title": "BLEU", "better": "high", "digits": 1}, {"key": "b", "title": "size", "unit": "MB", "digits": 0}],
+      "rows": [{"name": "x|y", "values": {"a": 31.4, "b": 5}, "intervals": {"a": [30, 32.5]}}, {"name": "z", "values": {"a": -9}}]})");
+  EXPECT_EQ(render_markdown(table),
+            "| | BLEU | size, MB |\n"
+            "|---|---:|---:|\n"
+            "| x\\|y | **31.4** [30.0, 32.5] | 5 |\n"
+            "| z | -9.0 |  |\n");
+  EXPECT_EQ(render_markdown(nullptr), "");
+}
+
 }  // namespace
 }  // namespace retort
