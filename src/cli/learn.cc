@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "data/trace_key.h"
 #include "objective/alignment/cka.h"
+#include "objective/alignment/teacher_reading.h"
 #include "report/report.h"
 #include "training/alarms.h"
 #include "training/checkpoint.h"
@@ -116,17 +117,48 @@ std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const
   return store;
 }
 
-std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options, const Tokenizer& tokenizer) {
-  if (open_tokenizer(options.teacher)->fingerprint() != tokenizer.fingerprint())
-    throw Error({.where = "teacher",
-                 .found = options.teacher + ", whose tokenizer differs from the student's",
-                 .expected = "one tokenizer for both",
-                 .advice = "Cut the student out of this teacher (retort shrink), or start it with the "
-                           "teacher's tokenizer."});
+std::unique_ptr<CausalLM> open_teacher(const LearnOptions& options) {
   auto teacher = std::make_unique<CausalLM>(ModelFolder(options.teacher), options.compute.torch_device(),
                                             options.compute.dtype());
   teacher->set_requires_grad(false);
   return teacher;
+}
+
+// What a teacher with a tokenizer and chat template of its own reads of the same records; null for one with
+// the student's tokenizer.
+std::shared_ptr<TeacherReading> open_reading(const LearnOptions& options, const Tokenizer& tokenizer,
+                                             const CausalLM& student, const CausalLM& teacher,
+                                             const ExampleStore& examples) {
+  const auto own = open_tokenizer(options.teacher);
+  if (own->fingerprint() == tokenizer.fingerprint()) return nullptr;
+  const auto chat_template = open_chat_template(options.teacher);
+  const auto& ends = teacher.config().eos_token_ids;
+  DatasetOptions data = options.data;
+  data.max_length = teacher.config().max_position_embeddings;
+  const auto texts = [](const Tokenizer& of, const CausalLM& model) {
+    if (of.vocab_size() > model.config().vocab_size)
+      throw Error({.where = "teacher and student: vocab_size",
+                   .found = std::to_string(model.config().vocab_size),
+                   .expected = fmt::format("at least the tokenizer's {}", of.vocab_size()),
+                   .advice = ""});
+    return token_texts(of, model.config().eos_token_ids);
+  };
+  auto reading = std::make_shared<TeacherReading>(
+      teacher, texts(tokenizer, student), texts(*own, teacher),
+      load_dataset(data, *own, chat_template.get(),
+                   ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()))
+          .train);
+  const std::int64_t aligned = reading->aligned(examples);
+  log_info(
+      "The teacher reads with a tokenizer of its own: {} of {} tokens are in both vocabularies, {} of {} "
+      "examples have the same answers to both.",
+      reading->shared().size(), reading->student_vocab(), aligned, examples.size());
+  if (aligned == 0)
+    throw Error({.where = "teacher",
+                 .found = fmt::format("none of {} examples with the same answers to it", examples.size()),
+                 .expected = "answers that both models' chat templates write",
+                 .advice = ""});
+  return reading;
 }
 
 void check_options(const LearnOptions& options, bool distill) {
@@ -272,7 +304,7 @@ Json learn(const LearnOptions& given, bool distill) {
   const auto tokenizer = open_tokenizer(tokenizer_folder);
   const auto chat_template = open_chat_template(tokenizer_folder);
   CausalLM student = make_student(options, *tokenizer);
-  const auto teacher = options.teacher.empty() ? nullptr : open_teacher(options, *tokenizer);
+  const auto teacher = options.teacher.empty() ? nullptr : open_teacher(options);
   const auto& ends = student.config().eos_token_ids;
   Dataset dataset = load_dataset(options.data, *tokenizer, chat_template.get(),
                                  ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()));
@@ -290,6 +322,8 @@ Json learn(const LearnOptions& given, bool distill) {
   controls.push_back(make_alarms(options.alarms, "alarms"));
   // Before terms that remember where the parameters began.
   options.adapter.apply(student, static_cast<std::uint64_t>(options.trainer.seed));
+  const auto reading =
+      teacher ? open_reading(options, *tokenizer, student, *teacher, dataset.train) : nullptr;
   Objective objective = make_objective(
       terms, "terms",
       {.student = &student.config(),
@@ -301,7 +335,8 @@ Json learn(const LearnOptions& given, bool distill) {
        .device = student.device(),
        .seed = static_cast<std::uint64_t>(options.trainer.seed),
        .real_vocab = traces ? traces->manifest().vocab_size : 0,
-       .traces = traces});
+       .traces = traces,
+       .reading = reading});
   const auto source = prefetch(pack_examples(dataset.train, {.batch_tokens = options.trainer.batch_tokens,
                                                              .shuffle = true,
                                                              .epochs = 0,

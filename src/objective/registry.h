@@ -14,6 +14,8 @@
 
 namespace retort {
 
+class TeacherReading;
+
 // What a term may know when it is made: projections between hidden states take their sizes and place from
 // here, and what depends on how the models behave is found out on a sample. All of it is as the run began,
 // also when it goes on after a kill. Null or empty: not known.
@@ -29,6 +31,7 @@ struct TermContext {
   std::uint64_t seed = 0;
   std::int64_t real_vocab = 0;                         // tokens of the tokenizer; 0: unknown
   std::shared_ptr<const TraceStore> traces = nullptr;  // in place of the teacher, for terms that can
+  std::shared_ptr<TeacherReading> reading = nullptr;   // of a teacher whose tokenizer is not the student's
 };
 
 using MakeLogitTerm = std::unique_ptr<LogitTerm> (*)(const Json& options, const std::string& where,
@@ -53,7 +56,8 @@ struct TermRow {
   std::string_view name;
   std::string_view help;
   std::variant<MakeLogitTerm, MakeTerm> make;
-  bool needs_teacher = true;  // of a Term; a LogitTerm says it itself
+  bool needs_teacher = true;       // of a Term; a LogitTerm says it itself
+  bool across_tokenizers = false;  // the teacher may have a tokenizer of its own
 };
 
 std::span<const TermRow> term_registry();

@@ -24,6 +24,11 @@
 //   the maps a attention_mse    the same of Σ_j (a_S - a_T)² value_relation   attention_kl of the maps
 //   softmax(v vᵀ / √d) (MiniLM, Wang et al. 2020), causal as attention is
 //
+// On spans of text, where they begin (for teachers with another tokenizer); Σ over the B spans of the weight of
+// the first target:
+//   span_kl          KL over the span, the tokens that both have, and the rest (terms/span_kl.h)
+//   uld              Σ_k |p_S(k-th likeliest) - p_T(k-th likeliest)| (Boizard et al. 2024)
+//
 // On weights, times Σ_i w_i, so that the step's division leaves them as they are:
 //   l2               Σ θ² over what is trained, or its root
 //   l2_start         Σ (θ - θ_start)² (L2-SP, Li et al. 2018)
@@ -91,7 +96,8 @@ class Term : public Labelled {
 // whole chunk.
 struct LogitChunk {
   at::Tensor student;  // fp32 [C, V], unit column stride
-  at::Tensor teacher;  // the same for the teacher's logits of the same V tokens, or undefined
+  at::Tensor teacher;  // the same for the teacher's logits of the same V tokens (of its own vocabulary:
+                       // LinearLossInput::teacher_vocab), or undefined
   at::Tensor labels;   // int64 [C]
   at::Tensor weights;  // fp32 [C]
   std::int64_t first =

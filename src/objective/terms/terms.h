@@ -16,6 +16,8 @@ std::unique_ptr<Term> make_cka(const Json&, const std::string& where, const Term
 std::unique_ptr<Term> make_attention_kl(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_attention_mse(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_value_relation(const Json&, const std::string& where, const TermContext&);
+std::unique_ptr<Term> make_span_kl(const Json&, const std::string& where, const TermContext&);
+std::unique_ptr<Term> make_uld(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_l2(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_l2_start(const Json&, const std::string& where, const TermContext&);
 
