@@ -473,7 +473,7 @@ def bad_cuts():
     cut("--num-layers", "1", "--choose-layers", "loss", says=("choose_layers", "calibration"))
     cut("--num-layers", "1", "--choose-layers", "best", says=("choose_layers", "spread"))
     cut("--num-layers", "1", "--branch-scale", "0", says="branch_scale")
-    cut("--ffn", "16", "--calibration", write("nothing.tsv", ""), says=("nothing.tsv", "at least one example"))
+    cut("--ffn", "16", "--calibration", write("nothing.tsv", ""), says=("nothing.tsv", "empty"))
     cut("--ffn", "16", "--calibration", folder / "no.tsv", says="no.tsv")
     cut("--ffn", "16", "--calibration", pairs(), "--calibration-records", "0", says="calibration_records")
     run("shrink", "--model", model, "--out", out, "--num-layers", "1", "--ffn", "16", "--calibration", pairs(), code=0)
