@@ -478,7 +478,7 @@ def bad_cuts():
     cut("--ffn", "16", "--calibration", pairs(), "--calibration-records", "0", says="calibration_records")
     run("shrink", "--model", model, "--out", out, "--num-layers", "1", "--ffn", "16", "--calibration", pairs(), code=0)
     before = contents(out)
-    run("shrink", "--model", model, "--out", out, "--num-layers", "1", code=2, says="exists")
+    run("shrink", "--model", model, "--out", out, "--num-layers", "1", code=2, says="existing")
     assert contents(out) == before
 
 
