@@ -129,6 +129,8 @@ Json learn(const LearnOptions& given, bool distill) {
   });
   const auto traces = open_traces(options, *tokenizer, dataset.train);
   const CausalLM* teacher = teachers ? &teachers->first() : nullptr;
+  const auto reading =
+      options.teacher.empty() ? nullptr : open_reading(options, *tokenizer, student, *teacher, dataset.train);
   const LearnStages stages(options, distill, dataset, load,
                            {.student = &student.config(),
                             .teacher = teacher != nullptr ? &teacher->config() : nullptr,
@@ -138,7 +140,8 @@ Json learn(const LearnOptions& given, bool distill) {
                             .device = student.device(),
                             .seed = static_cast<std::uint64_t>(options.trainer.seed),
                             .real_vocab = traces ? traces->manifest().vocab_size : 0,
-                            .traces = traces},
+                            .traces = traces,
+                            .reading = reading},
                            student);
   options.trainer.steps = stages.plan().steps();
   const auto adaptive =

@@ -26,21 +26,23 @@ std::optional<TokenId> end_token(const fs::path& folder, const Tokenizer& tokeni
   return name.is_object() ? tokenizer.token_id(name.value("content", "")) : std::nullopt;
 }
 
-// In options.teacher_encoding where that keeps its distribution.
+// In options.teacher_encoding where that keeps its distribution. A single teacher may have a tokenizer of its
+// own: see open_reading.
 std::shared_ptr<CausalLM> open_teacher(const LearnOptions& options, const std::string& folder,
-                                       const std::string& where, const Tokenizer& tokenizer,
+                                       const std::string& where, const Tokenizer& tokenizer, bool single,
                                        const std::function<std::vector<Batch>()>& sample) {
-  if (open_tokenizer(folder)->fingerprint() != tokenizer.fingerprint())
+  const bool compared = options.teacher_encoding != "none";
+  if ((!single || compared) && open_tokenizer(folder)->fingerprint() != tokenizer.fingerprint())
     throw Error({.where = where,
                  .found = folder + ", whose tokenizer differs from the student's",
-                 .expected = "one tokenizer for both",
-                 .advice = "Cut the student out of this teacher (retort shrink), or start it with the "
-                           "teacher's tokenizer."});
+                 .expected = compared ? "one tokenizer for both, to compare the encoded teacher"
+                                      : "one tokenizer for all: only a single teacher may have its own",
+                 .advice = ""});
   const ModelFolder files(folder);
   const at::Device device = options.compute.torch_device();
   auto teacher = std::make_shared<CausalLM>(files, device, options.compute.dtype());
   teacher->set_requires_grad(false);
-  if (options.teacher_encoding == "none") return teacher;
+  if (!compared) return teacher;
   const FrozenBase base{.encoding = &find_weight_encoding(options.teacher_encoding, "teacher_encoding")};
   auto encoded = std::make_shared<CausalLM>(files, device, options.compute.dtype(), base);
   encoded->set_requires_grad(false);
@@ -152,7 +154,7 @@ std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Token
                                         const std::function<std::vector<Batch>()>& sample) {
   if (!options.teacher.empty())
     return std::make_unique<Teachers>(std::vector<Teacher>{
-        {.model = open_teacher(options, options.teacher, "teacher", tokenizer, sample)}});
+        {.model = open_teacher(options, options.teacher, "teacher", tokenizer, /*single=*/true, sample)}});
   if (options.teachers.is_null()) return nullptr;
   if (!options.teachers.is_array() || options.teachers.empty())
     throw Error({.where = "teachers",
@@ -172,7 +174,7 @@ std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Token
       copy->set_requires_grad(false);
       teacher.model = std::move(copy);
     } else {
-      teacher.model = open_teacher(options, item.model, where + ": model", tokenizer, sample);
+      teacher.model = open_teacher(options, item.model, where + ": model", tokenizer, /*single=*/false, sample);
     }
     teachers.push_back(std::move(teacher));
   }
@@ -209,6 +211,41 @@ std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const
                  .advice = "Run `retort trace` with the same data, max_length and --out " + options.traces +
                            ": it records what is missing."});
   return store;
+}
+
+std::shared_ptr<TeacherReading> open_reading(const LearnOptions& options, const Tokenizer& tokenizer,
+                                             const CausalLM& student, const CausalLM& teacher,
+                                             const ExampleStore& examples) {
+  const auto own = open_tokenizer(options.teacher);
+  if (own->fingerprint() == tokenizer.fingerprint()) return nullptr;
+  const auto chat_template = open_chat_template(options.teacher);
+  const auto& ends = teacher.config().eos_token_ids;
+  DatasetOptions data = options.data;
+  data.max_length = teacher.config().max_position_embeddings;
+  const auto texts = [](const Tokenizer& of, const CausalLM& model) {
+    if (of.vocab_size() > model.config().vocab_size)
+      throw Error({.where = "teacher and student: vocab_size",
+                   .found = std::to_string(model.config().vocab_size),
+                   .expected = fmt::format("at least the tokenizer's {}", of.vocab_size()),
+                   .advice = ""});
+    return token_texts(of, model.config().eos_token_ids);
+  };
+  auto reading = std::make_shared<TeacherReading>(
+      teacher, texts(tokenizer, student), texts(*own, teacher),
+      load_dataset(data, *own, chat_template.get(),
+                   ends.empty() ? std::nullopt : std::optional<TokenId>(ends.front()))
+          .train);
+  const std::int64_t aligned = reading->aligned(examples);
+  log_info(
+      "The teacher reads with a tokenizer of its own: {} of {} tokens are in both vocabularies, {} of {} "
+      "examples have the same answers to both.",
+      reading->shared().size(), reading->student_vocab(), aligned, examples.size());
+  if (aligned == 0)
+    throw Error({.where = "teacher",
+                 .found = fmt::format("none of {} examples with the same answers to it", examples.size()),
+                 .expected = "answers that both models' chat templates write",
+                 .advice = ""});
+  return reading;
 }
 
 }  // namespace retort

@@ -7,6 +7,7 @@
 #include "data/batch_source.h"
 #include "data/tokenizer.h"
 #include "formats/trace_store.h"
+#include "objective/alignment/teacher_reading.h"
 #include "training/teachers.h"
 
 namespace retort {
@@ -27,5 +28,11 @@ std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Token
 // are asked for.
 std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const Tokenizer& tokenizer,
                                               const ExampleStore& examples);
+
+// What a teacher with a tokenizer and chat template of its own reads of the same records; null for one with
+// the student's tokenizer.
+std::shared_ptr<TeacherReading> open_reading(const LearnOptions& options, const Tokenizer& tokenizer,
+                                             const CausalLM& student, const CausalLM& teacher,
+                                             const ExampleStore& examples);
 
 }  // namespace retort

@@ -31,6 +31,8 @@ std::span<const TermRow> term_registry() {
        make_value_relation},
       {"exit_kl", "τ² KL(last layer || shallow exits) of the student itself; layers, temperature",
        make_exit_kl, false},
+      {"span_kl", "KL where spans of text begin that both tokenizers have", make_span_kl, true, true},
+      {"uld", "distance of the sorted probabilities there (ULD)", make_uld, true, true},
       {"l2", "Σ θ², or its root", make_l2, false},
       {"l2_start", "Σ (θ - θ at the start)²", make_l2_start, false},
   };
@@ -61,7 +63,15 @@ double read_weight(const Json& item, const std::string& where) {
   return weight;
 }
 
-void require_teacher(const TermContext& context, const std::string& name, const std::string& where) {
+void require_teacher(const TermContext& context, const TermRow& row, const std::string& where) {
+  const std::string name(row.name);
+  if (context.reading && !row.across_tokenizers)
+    throw Error(
+        {.where = where + ": name",
+         .found = "'" + name + "', which compares token by token, and a teacher with another tokenizer",
+         .expected = "span_kl or uld, beside terms that need no teacher",
+         .advice = "Or cut the student out of this teacher (retort shrink), or start it with the "
+                   "teacher's tokenizer."});
   if (context.student != nullptr && context.teacher == nullptr)
     throw Error({.where = where + ": name",
                  .found = "'" + name + "', which compares with a teacher, and no teacher",
@@ -133,11 +143,11 @@ Objective make_objective(const Json& terms, const std::string& where, const Term
     sum += weight;
     if (const auto* make = std::get_if<MakeLogitTerm>(&row.make)) {
       auto term = (*make)(item, here, own);
-      if (term->needs_teacher()) require_teacher(context, name, here);
+      if (term->needs_teacher()) require_teacher(context, row, here);
       term->set_label(own.label);
       logit_terms.push_back({std::move(term), weight});
     } else {
-      if (row.needs_teacher) require_teacher(context, name, here);
+      if (row.needs_teacher) require_teacher(context, row, here);
       auto term = std::get<MakeTerm>(row.make)(item, here, own);
       term->set_label(own.label);
       other_terms.push_back({std::move(term), weight});

@@ -14,6 +14,8 @@
 
 namespace retort {
 
+class TeacherReading;
+
 // What a term may know when it is made: projections between hidden states take their sizes and place from
 // here, and what depends on how the models behave is found out on a sample. All of it is as the run began,
 // also when it goes on after a kill. Null or empty: not known.
@@ -32,6 +34,7 @@ struct TermContext {
   // Learned parameters of terms made before, by name: in another stage a term of the same label goes on with
   // them. Null: every term has its own.
   std::shared_ptr<std::map<std::string, at::Tensor>> parameters = nullptr;
+  std::shared_ptr<TeacherReading> reading = nullptr;   // of a teacher whose tokenizer is not the student's
 };
 
 // The parameter of this name that a stage before has made, or `made`, which is remembered. Throws Error when
@@ -61,7 +64,8 @@ struct TermRow {
   std::string_view name;
   std::string_view help;
   std::variant<MakeLogitTerm, MakeTerm> make;
-  bool needs_teacher = true;  // of a Term; a LogitTerm says it itself
+  bool needs_teacher = true;       // of a Term; a LogitTerm says it itself
+  bool across_tokenizers = false;  // the teacher may have a tokenizer of its own
 };
 
 std::span<const TermRow> term_registry();

@@ -27,6 +27,11 @@
 //   exit_kl          τ² KL(p_last || p_k), p_k what final norm and head make of layer k's states: the student
 //                    teaches itself
 //
+// On spans of text, where they begin (for teachers with another tokenizer); Σ over the B spans of the weight of
+// the first target:
+//   span_kl          KL over the span, the tokens that both have, and the rest (terms/span_kl.h)
+//   uld              Σ_k |p_S(k-th likeliest) - p_T(k-th likeliest)| (Boizard et al. 2024)
+//
 // On weights, times Σ_i w_i, so that the step's division leaves them as they are:
 //   l2               Σ θ² over what is trained, or its root
 //   l2_start         Σ (θ - θ_start)² (L2-SP, Li et al. 2018)
@@ -97,7 +102,8 @@ class Term : public Labelled {
 // whole chunk.
 struct LogitChunk {
   at::Tensor student;  // fp32 [C, V], unit column stride
-  at::Tensor teacher;  // the same for the teacher's logits of the same V tokens, or undefined
+  at::Tensor teacher;  // the same for the teacher's logits of the same V tokens (of its own vocabulary:
+                       // LinearLossInput::teacher_vocab), or undefined
   at::Tensor labels;   // int64 [C]
   at::Tensor weights;  // fp32 [C]
   std::int64_t first =

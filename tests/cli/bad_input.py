@@ -220,8 +220,26 @@ def different_tokenizers():
     run("tokenize", "train", "--data", pairs(), "--vocab-size", "300", "--out", folder / "other_tokenizer", code=2, says="exist")
     assert contents(folder / "other_tokenizer") == before
     run("distill", "--teacher", model, "--config", config, "--tokenizer", folder / "other_tokenizer", "--data", pairs(), "--steps", "1",
-        "--out", folder / "distilled", code=2, says=("teacher", "tokenizer"))
+        "--out", folder / "distilled", code=2, says=("forward_kl", "another tokenizer", "span_kl"))
     assert not (folder / "distilled/model").exists()
+    # Terms that compare texts do; those that compare answers nobody can pair do not.
+    across = ["distill", "--teacher", model, "--config", config, "--tokenizer", folder / "other_tokenizer", "--validation-share", "0",
+              "--batch-tokens", "128", "--threads", "1", "--precision", "fp32"]
+    terms = "[{name: span_kl}, {name: uld, weight: 0.1}, {name: cross_entropy, weight: 0.1}]"
+    run(*across, "--data", pairs(), "--terms", terms, "--steps", "3", "--log-every", "1", "--out", folder / "across", code=0)
+    last = json.loads((folder / "across/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["train/span_kl"] > 0 and last["train/uld"] > 0, last
+    run(*across, "--data", pairs(), "--terms", "[{name: span_kl, temperature: 2}]", "--steps", "1", "--out", folder / "bad_across", code=2,
+        says="temperature")
+    short = copy_of(model, "short_context")
+    settings = json.loads((short / "config.json").read_text()) | {"max_position_embeddings": 4}
+    (short / "config.json").write_text(json.dumps(settings))
+    run(*["distill", "--teacher", short, *across[3:]], "--data", pairs(), "--terms", terms, "--steps", "1", "--out", folder / "bad_across",
+        code=2, says="too long")
+    run("trace", "--teacher", model, "--data", pairs(), "--top-k", "4", "--out", folder / "across_traces", code=0)
+    run("distill", "--traces", folder / "across_traces", *across[3:], "--data", pairs(), "--steps", "1", "--out", folder / "bad_across", code=2,
+        says=("traces", "tokenizer"))
+    assert not (folder / "bad_across/model").exists()
 
 
 @case
@@ -490,7 +508,7 @@ def every_term_trains():
         {name: hidden_mse, weight: 0.1, layers: uniform, embeddings: true, domain_terms: [学, 朋]}, {name: hidden_cosine, weight: 0.1,
         positions: all}, {name: cka, weight: 0.1}, {name: attention_kl, heads: 0.6, head_map: project, weight: 0.1},
         {name: attention_mse, layers: [[0, 1]], weight: 0.1}, {name: value_relation, weight: 0.1}, {name: l2, weight: 0.001},
-        {name: l2_start, weight: 0.001}]"""
+        {name: l2_start, weight: 0.001}, {name: span_kl, weight: 0.1}, {name: uld, weight: 0.1}]"""
     command = ["distill", "--teacher", model, "--student", student, "--terms", terms, "--steps", "60", "--log-every", "1", *same]
     calm, stopped = folder / "terms_calm", folder / "terms_stopped"
     run(*command, "--out", calm, code=0)
@@ -504,10 +522,42 @@ def every_term_trains():
     ours = contents(calm / "model")[weights]
     assert contents(stopped / "model")[weights] == ours
     last = json.loads((calm / "metrics.jsonl").read_text().splitlines()[-1])
-    for name in ["forward_kl", "hidden_mse", "hidden_cosine", "cka", "attention_kl", "attention_mse", "value_relation", "l2_start"]:
+    for name in ["forward_kl", "hidden_mse", "hidden_cosine", "cka", "attention_kl", "attention_mse", "value_relation", "l2_start", "span_kl", "uld"]:
         assert last[f"train/{name}"] > 0, last
     names = lambda b: sorted(json.loads(b[8:8 + struct.unpack("<Q", b[:8])[0]]))
     assert names(ours) == names(contents(student)[weights])
+
+
+@case
+def bad_cuts():
+    """Sizes that the model does not have, that contradict one another, or that nobody can choose."""
+    out = folder / "cut"
+
+    def cut(*more, says):
+        run("shrink", "--model", model, "--out", out, *more, code=2, says=says)
+        assert not out.exists()
+
+    cut(says="nothing to cut")
+    cut("--layers", "0", "--num-layers", "1", says=("layers", "num_layers"))
+    cut("--layers", "0,2", says=("layers", "between 0 and 1"))
+    cut("--num-layers", "3", says=("num_layers", "between 1 and 2"))
+    cut("--heads", "3", says=("heads", "between 1 and 2"))
+    cut("--heads", "1", "--kv-heads", "2", says=("kv_heads", "between 1 and 1"))
+    cut("--ffn", "49", says=("ffn", "between 1 and 48"))
+    cut("--hidden", "-4", says=("hidden", "between 1 and 32"))
+    cut("--parameters", "12X", says=("parameters", "12X", "12M"))
+    cut("--parameters", "1k", says=("parameters", "at least", "hidden"))
+    cut("--parameters", "200k", "--ffn", "16", says=("parameters", "sizes"))
+    cut("--num-layers", "1", "--choose-layers", "loss", says=("choose_layers", "calibration"))
+    cut("--num-layers", "1", "--choose-layers", "best", says=("choose_layers", "spread"))
+    cut("--num-layers", "1", "--branch-scale", "0", says="branch_scale")
+    cut("--ffn", "16", "--calibration", write("nothing.tsv", ""), says=("nothing.tsv", "empty"))
+    cut("--ffn", "16", "--calibration", folder / "no.tsv", says="no.tsv")
+    cut("--ffn", "16", "--calibration", pairs(), "--calibration-records", "0", says="calibration_records")
+    run("shrink", "--model", model, "--out", out, "--num-layers", "1", "--ffn", "16", "--calibration", pairs(), code=0)
+    before = contents(out)
+    run("shrink", "--model", model, "--out", out, "--num-layers", "1", code=2, says="existing")
+    assert contents(out) == before
 
 
 @case

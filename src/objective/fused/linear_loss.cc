@@ -36,10 +36,11 @@ std::int64_t default_chunk_rows(std::int64_t targets, std::int64_t vocab) {
 struct Pass {
   LinearLossInput input;
   std::span<Weighted<LogitTerm>> terms;
-  std::int64_t vocab = 0, chunk_rows = 0;
+  std::int64_t vocab = 0, teacher_vocab = 0, chunk_rows = 0;
   bool with_teacher = false;
   at::Tensor student_logits,
-      teacher_logits;  // [chunk_rows, vocab], see logits_dtype; the student's are replaced by gradients
+      teacher_logits;  // [chunk_rows, (teacher_)vocab], see logits_dtype; the student's are replaced by
+                       // gradients
   at::Tensor values;   // fp32 [K, T]
   at::Tensor hidden_gradient;  // [T, H] or undefined
   at::Tensor head_gradient;    // fp32 [V, H] or undefined
@@ -97,7 +98,8 @@ void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
     teacher = mix_teachers(*in.panel, in.labels.narrow(0, first, rows), first, pass.vocab);
   } else if (pass.with_teacher) {
     teacher = pass.teacher_logits.narrow(0, 0, rows);
-    project(in.teacher_hidden.narrow(0, first, rows), in.teacher_head.narrow(0, 0, pass.vocab), teacher);
+    project(in.teacher_hidden.narrow(0, first, rows), in.teacher_head.narrow(0, 0, pass.teacher_vocab),
+            teacher);
   }
   at::Tensor gradient;  // of the logits, in the head's dtype
   if (student.device().is_cpu()) {
@@ -117,7 +119,7 @@ void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
   }
 }
 
-void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
+void check(const LinearLossInput& in, std::int64_t vocab, std::int64_t teacher_vocab, bool with_teacher) {
   if (in.student_hidden.dim() != 2 || in.student_head.dim() != 2 ||
       in.student_hidden.size(1) != in.student_head.size(1) ||
       in.student_hidden.scalar_type() != in.student_head.scalar_type())
@@ -128,7 +130,7 @@ void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
   if (one && (in.teacher_hidden.size(1) != in.teacher_head.size(1) ||
               in.teacher_hidden.scalar_type() != in.teacher_head.scalar_type()))
     fail("teacher hidden states and head of different width or dtype", "[T, H] and [V, H]");
-  bool too_few = vocab > in.student_head.size(0) || (one && vocab > in.teacher_head.size(0));
+  bool too_few = vocab > in.student_head.size(0) || (one && teacher_vocab > in.teacher_head.size(0));
   if (in.panel != nullptr)
     for (const PanelMember& member : in.panel->members) {
       too_few |= vocab > member.model->head_weight().size(0);
@@ -137,7 +139,8 @@ void check(const LinearLossInput& in, std::int64_t vocab, bool with_teacher) {
         fail("a teacher's hidden states or weights of another length", "one row per target");
     }
   if (too_few)
-    fail("a head with fewer rows than the vocabulary's " + std::to_string(vocab) + " tokens",
+    fail("a head with fewer rows than the vocabulary's " +
+             std::to_string(vocab > in.student_head.size(0) ? vocab : teacher_vocab) + " tokens",
          "at least as many");
   const std::int64_t targets = in.student_hidden.size(0);
   if (in.labels.size(0) != targets || in.weights.size(0) != targets ||
@@ -166,7 +169,8 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
   if (input.real_vocab == 0 && input.panel != nullptr)
     for (const PanelMember& member : input.panel->members)
       pass.vocab = std::min(pass.vocab, member.model->head_weight().size(0));
-  check(input, pass.vocab, pass.with_teacher);
+  pass.teacher_vocab = input.teacher_vocab > 0 ? input.teacher_vocab : pass.vocab;
+  check(input, pass.vocab, pass.teacher_vocab, pass.with_teacher);
 
   const bool recording = at::GradMode::is_enabled();
   const bool hidden_wanted = recording && input.student_hidden.requires_grad();
@@ -184,7 +188,7 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
         at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.student_head)));
     if (pass.with_teacher && input.panel == nullptr)
       pass.teacher_logits =
-          at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.teacher_head)));
+          at::empty({pass.chunk_rows, pass.teacher_vocab}, fp32.dtype(logits_dtype(input.teacher_head)));
     if (hidden_wanted) pass.hidden_gradient = at::empty_like(input.student_hidden);
     if (head_wanted) pass.head_gradient = at::zeros(input.student_head.sizes(), fp32);
     for (std::int64_t first = 0; first < targets; first += pass.chunk_rows)

@@ -18,6 +18,8 @@ struct LinearLossInput {
   at::Tensor weights;                   // fp32 [T]
   std::int64_t real_vocab =
       0;  // columns beyond it are padding and get no probability mass; 0 = min(V_S, V_T)
+  std::int64_t teacher_vocab =
+      0;  // the same of a teacher with a vocabulary of its own; 0: it has the student's
 };
 
 struct LinearLossOutput {

@@ -17,6 +17,8 @@ std::unique_ptr<Term> make_attention_kl(const Json&, const std::string& where, c
 std::unique_ptr<Term> make_attention_mse(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_value_relation(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_exit_kl(const Json&, const std::string& where, const TermContext&);
+std::unique_ptr<Term> make_span_kl(const Json&, const std::string& where, const TermContext&);
+std::unique_ptr<Term> make_uld(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_l2(const Json&, const std::string& where, const TermContext&);
 std::unique_ptr<Term> make_l2_start(const Json&, const std::string& where, const TermContext&);
 
