@@ -41,27 +41,28 @@ at::Tensor stored_and_read(const std::string& name, const at::Tensor& w) {
   return at::tensor(read).view(w.sizes());
 }
 
-TEST(EncodedWeight, MultipliesAsTheDecodedMatrix) {
+void expect_products(const std::string& name, std::int64_t rows, std::int64_t columns) {
   at::manual_seed(1);
-  // Wide enough for several tiles in both directions.
-  const at::Tensor w = at::randn({1500, 768}) * 0.1, x = at::randn({9, 768}), grad = at::randn({9, 1500});
-  for (const std::string& name : weight_encodings()) {
-    EncodedWeight weight(find_weight_encoding(name, "test"), 1500, 768, at::kFloat, name);
-    const std::vector<float> values = values_of(w);
-    const std::size_t half = 700 * 768;
-    weight.encode(0, std::span(values).first(half), name);
-    weight.encode(700, std::span(values).subspan(half), name);
-    const at::Tensor read = stored_and_read(name, w);
-    EXPECT_TRUE(at::equal(weight.rows(690, 25), read.narrow(0, 690, 25))) << name;
-    const at::Tensor wide = read.to(at::kDouble);
-    EXPECT_LT((weight.multiply(x) - at::mm(x.to(at::kDouble), wide.t())).abs().max().item<double>(), 1e-4)
-        << name;
-    EXPECT_LT(
-        (weight.multiply_transposed(grad) - at::mm(grad.to(at::kDouble), wide)).abs().max().item<double>(),
-        1e-4)
-        << name;
-    EXPECT_LE(weight.byte_size(), 4 * w.numel());
-  }
+  const at::Tensor w = at::randn({rows, columns}) * 0.1, x = at::randn({9, columns}),
+                   grad = at::randn({9, rows});
+  EncodedWeight weight(find_weight_encoding(name, "test"), rows, columns, at::kFloat, name);
+  const std::vector<float> values = values_of(w);
+  const std::int64_t half = rows / 2;
+  weight.encode(0, std::span(values).first(static_cast<std::size_t>(half * columns)), name);
+  weight.encode(half, std::span(values).subspan(static_cast<std::size_t>(half * columns)), name);
+  const at::Tensor read = stored_and_read(name, w), wide = read.to(at::kDouble);
+  EXPECT_TRUE(at::equal(weight.rows(half - 3, 9), read.narrow(0, half - 3, 9))) << name;
+  const auto worst = [](const at::Tensor& found, const at::Tensor& expected) {
+    return (found - expected).abs().max().item<double>();
+  };
+  EXPECT_LT(worst(weight.multiply(x), at::mm(x.to(at::kDouble), wide.t())), 1e-4) << name;
+  EXPECT_LT(worst(weight.multiply_transposed(grad), at::mm(grad.to(at::kDouble), wide)), 1e-4) << name;
+  EXPECT_LE(weight.byte_size(), 4 * w.numel() + 4 * rows);
+}
+
+TEST(EncodedWeight, MultipliesAsTheDecodedMatrix) {
+  for (const std::string& name : weight_encodings()) expect_products(name, 40, 512);
+  for (const char* name : {"i8_channel", "q8_0"}) expect_products(name, 1500, 768);  // several tiles each way
 }
 
 TEST(EncodedWeight, GradientsReachTheInputAlone) {

@@ -16,7 +16,8 @@ ModelConfig wide_llama() {
   ModelConfig config = tiny_llama();
   config.hidden_size = 256;
   config.head_dim = 64;
-  for (LayerConfig& layer : config.layers) layer.intermediate_size = 512;
+  config.layers.resize(2);
+  for (LayerConfig& layer : config.layers) layer.intermediate_size = 256;
   config.hf_config = {{"initializer_range", 0.05}};
   return config;
 }
@@ -86,6 +87,8 @@ TEST(FrozenBase, LearnsAsOverTheDecodedBase) {
       prefix{.kind = AdapterConfig::Kind::prefix, .virtual_tokens = 5};
   for (const char* name : {"i8_channel", "q8_0", "q4_0", "q4_k"})
     for (const AdapterConfig& adapter : {lora, dora, hybrid, prefix}) {
+      if (name != std::string("q8_0") && adapter.targets != lora.targets)
+        continue;  // all methods over one of them
       FrozenBase frozen{&find_weight_encoding(name, "test"), {}};
       for (const LinearModule& module : match_modules(linear_modules(base.config()), adapter.trained, "test"))
         frozen.whole.insert(frozen.whole.end(), module.parameters.begin(), module.parameters.end());
@@ -99,7 +102,7 @@ TEST(FrozenBase, LearnsAsOverTheDecodedBase) {
         const at::NoGradGuard no_grad;
         decoded.parameters()[i].tensor.detach().copy_(linear->rows(row, parameter.tensor.size(0)));
       }
-      EXPECT_EQ(kept, 3 * (adapter.trained.empty() ? 7 : 3)) << name;
+      EXPECT_EQ(kept, 2 * (adapter.trained.empty() ? 7 : 3)) << name;
       const std::vector<double> expected = train(decoded, adapter, false),
                                 found = train(encoded, adapter, name[0] == 'i');
       ASSERT_EQ(found.size(), 10u);
