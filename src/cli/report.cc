@@ -150,8 +150,8 @@ class Report : public Verb {
   static Json figure(const ReportRow& row, const ReportColumn& column) {
     const Json value = row.figures.value(column.key, Json());
     const std::string key = column.key;
-    if (!value.is_number() || (value.get<double>() == 0 && key != "bleu4" && key != "forgotten"))
-      return nullptr;
+    const bool score = key == "bleu4" || key == "rouge_l" || key == "forgotten";
+    if (!value.is_number() || (value.get<double>() == 0 && !score)) return nullptr;
     return value.get<double>() * column.scale();
   }
 

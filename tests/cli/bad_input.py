@@ -411,7 +411,7 @@ def bad_training_plans():
     plan = (*lora, "--mixture", "[{schedule: linear, from: 1, to: 0}, {schedule: linear, from: 0, to: 1}]", "--mixture-temperature", "2",
             "--validation", two, "--overlap", "none", "--validate-every", "7", "--mixture-adapt", "1", "--dropout",
             "{schedule: linear, from: 0.1, to: 0.3, last: 3}", "--rates", "[{parameters: lora_B, factor: 16}]", "--patience", "50",
-            "--base-encoding", "q8_0", "--steps", "60", "--log-every", "1")
+            "--base-encoding", "i8_channel", "--steps", "60", "--log-every", "1")
     tune(folder / "plan_calm", *plan)
     stopped = folder / "plan_stopped"
     process = subprocess.Popen([str(retort), "train", "--model", str(model), "--data", two, "--validation-share", "0", "--batch-tokens", "128",

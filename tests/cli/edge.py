@@ -189,7 +189,7 @@ assert process.returncode == 1 and "cut.gguf" in message and "shorter" in messag
 
 # 8 bits: memory is the weights, the cache and little else; i8_channel with limits of its inputs.
 run("quantize", "--model", TEACHER, "--encoding", "q8_0", "--out", scratch / "q8_0.gguf")
-figures = json.loads(run("bench", "--model", scratch / "q8_0.gguf", "--prompt", "64", "--generate", "8", "--repeat", "1", "--cache-tokens", "256",
+figures = json.loads(run("bench", "--model", scratch / "q8_0.gguf", "--prompt", "64", "--generate", "8", "--repeat", "1", "--batch", "1", "--cache-tokens", "256",
                          "--json", "-").stdout)
 allowed = (scratch / "q8_0.gguf").stat().st_size + (64 << 20) + 256 * (figures["bytes_per_token"] / 68)
 assert figures["resident_bytes"] <= allowed or "san" in libraries, (figures["resident_bytes"], allowed)
