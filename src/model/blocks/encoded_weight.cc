@@ -15,7 +15,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::int64_t kTileBytes = std::int64_t{2} << 20;  // decoded; fits into the cache of a core or two
+constexpr std::int64_t kTileBytes = 256 << 10;  // decoded; fits into the cache of a core
 
 // Rows or columns a tile, given the other extent.
 std::int64_t tile_extent(std::int64_t other, std::int64_t element_bytes, std::int64_t multiple) {
