@@ -174,7 +174,8 @@ std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Token
       copy->set_requires_grad(false);
       teacher.model = std::move(copy);
     } else {
-      teacher.model = open_teacher(options, item.model, where + ": model", tokenizer, /*single=*/false, sample);
+      teacher.model =
+          open_teacher(options, item.model, where + ": model", tokenizer, /*single=*/false, sample);
     }
     teachers.push_back(std::move(teacher));
   }

@@ -15,7 +15,7 @@ struct ReportColumn {
   const char *key, *title, *unit, *better;
   int digits;
   bool on_request = false;  // shown only when `columns` names it
-  double scale() const;  // from the figure to the unit shown
+  double scale() const;     // from the figure to the unit shown
 };
 // All that a table can show, in order; one without a figure in any row is left out.
 std::span<const ReportColumn> report_columns();

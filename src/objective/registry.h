@@ -34,7 +34,7 @@ struct TermContext {
   // Learned parameters of terms made before, by name: in another stage a term of the same label goes on with
   // them. Null: every term has its own.
   std::shared_ptr<std::map<std::string, at::Tensor>> parameters = nullptr;
-  std::shared_ptr<TeacherReading> reading = nullptr;   // of a teacher whose tokenizer is not the student's
+  std::shared_ptr<TeacherReading> reading = nullptr;  // of a teacher whose tokenizer is not the student's
 };
 
 // The parameter of this name that a stage before has made, or `made`, which is remembered. Throws Error when

@@ -27,8 +27,8 @@
 //   exit_kl          τ² KL(p_last || p_k), p_k what final norm and head make of layer k's states: the student
 //                    teaches itself
 //
-// On spans of text, where they begin (for teachers with another tokenizer); Σ over the B spans of the weight of
-// the first target:
+// On spans of text, where they begin (for teachers with another tokenizer); Σ over the B spans of the weight
+// of the first target:
 //   span_kl          KL over the span, the tokens that both have, and the rest (terms/span_kl.h)
 //   uld              Σ_k |p_S(k-th likeliest) - p_T(k-th likeliest)| (Boizard et al. 2024)
 //

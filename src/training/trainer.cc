@@ -1,5 +1,5 @@
-// The training loop. Long because all that a run changes and a checkpoint keeps is one struct (Run): what a step
-// does to it, how it is saved and how it goes on are read side by side.
+// The training loop. Long because all that a run changes and a checkpoint keeps is one struct (Run): what a
+// step does to it, how it is saved and how it goes on are read side by side.
 #include "training/trainer.h"
 
 #include <fmt/format.h>

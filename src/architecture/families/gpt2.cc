@@ -81,6 +81,7 @@ bool ignorable(std::string_view stored_name) {
 }  // namespace
 
 extern const Family kGpt2Family;
-const Family kGpt2Family = {"gpt2", parse, to_json, stored, ignorable, "transformer.", /*has_head_dim=*/false};
+const Family kGpt2Family = {
+    "gpt2", parse, to_json, stored, ignorable, "transformer.", /*has_head_dim=*/false};
 
 }  // namespace retort
