@@ -171,6 +171,20 @@ std::map<std::string, at::Tensor> events(const at::Tensor& log_p, const std::vec
   return mass;
 }
 
+// The term's value and its gradients by hidden states and head, against the fp64 `expected` of `hidden` and
+// `head`.
+void expect_value_and_gradients(TwoReaders& setup, const char* term, const at::Tensor& expected,
+                                const at::Tensor& hidden, const at::Tensor& head) {
+  const at::Tensor sum = setup.sum(term);
+  EXPECT_NEAR(sum.item<double>(), expected.item<double>(), 2e-5 * expected.item<double>());
+  expected.backward();
+  const auto got = torch::autograd::grad({sum}, {setup.output.hidden, setup.student.head_weight()});
+  const at::Tensor rows = got[0].index_select(0, setup.device_batch.target_index);
+  EXPECT_LT((rows - hidden.grad()).abs().max().item<double>(),
+            2e-5 * hidden.grad().abs().max().item<double>());
+  EXPECT_LT((got[1] - head.grad()).abs().max().item<double>(), 2e-5 * head.grad().abs().max().item<double>());
+}
+
 TEST(SpanKl, IsADivergenceOverOneSetOfEvents) {
   TwoReaders setup;
   const at::Tensor hidden =
@@ -194,14 +208,7 @@ TEST(SpanKl, IsADivergenceOverOneSetOfEvents) {
     EXPECT_NEAR(total, 1, 1e-12);
   }
   EXPECT_EQ(kinds.size(), 4u);  // one token or several, on either side
-  const at::Tensor sum = setup.sum("span_kl");
-  EXPECT_NEAR(sum.item<double>(), expected.item<double>(), 2e-5 * expected.item<double>());
-  expected.backward();
-  const auto got = torch::autograd::grad({sum}, {setup.output.hidden, setup.student.head_weight()});
-  const at::Tensor rows = got[0].index_select(0, setup.device_batch.target_index);
-  EXPECT_LT((rows - hidden.grad()).abs().max().item<double>(),
-            2e-5 * hidden.grad().abs().max().item<double>());
-  EXPECT_LT((got[1] - head.grad()).abs().max().item<double>(), 2e-5 * head.grad().abs().max().item<double>());
+  expect_value_and_gradients(setup, "span_kl", expected, hidden, head);
 }
 
 TEST(Uld, ComparesProbabilitiesByRank) {
@@ -215,14 +222,7 @@ TEST(Uld, ComparesProbabilitiesByRank) {
     const at::Tensor t = std::get<0>(place.log_t[place.span.b_begin].exp().sort(0, true));
     expected = expected + place.weight * ((at::constant_pad_nd(s, {0, 5}) - t).abs().sum());
   }
-  const at::Tensor sum = setup.sum("uld");
-  EXPECT_NEAR(sum.item<double>(), expected.item<double>(), 2e-5 * expected.item<double>());
-  expected.backward();
-  const auto got = torch::autograd::grad({sum}, {setup.output.hidden, setup.student.head_weight()});
-  const at::Tensor rows = got[0].index_select(0, setup.device_batch.target_index);
-  EXPECT_LT((rows - hidden.grad()).abs().max().item<double>(),
-            2e-5 * hidden.grad().abs().max().item<double>());
-  EXPECT_LT((got[1] - head.grad()).abs().max().item<double>(), 2e-5 * head.grad().abs().max().item<double>());
+  expect_value_and_gradients(setup, "uld", expected, hidden, head);
 }
 
 TEST(SpanKl, IsForwardKlForOneTokenizer) {

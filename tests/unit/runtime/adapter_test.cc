@@ -69,13 +69,7 @@ class MergedWeights : public ModelWeights {
                 static_cast<float>(weight * part.scale * sum);
           }
       }
-    const auto bytes = std::as_bytes(std::span(values));
-    const auto owned = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
-    return {.name = spec.name,
-            .shape = spec.shape,
-            .encoding = &find_encoding("f32", "test"),
-            .bytes = *owned,
-            .owned = owned};
+    return owned_f32(spec, values);
   }
   void check() const override {}
   std::string where() const override { return "merged weights"; }

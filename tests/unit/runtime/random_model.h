@@ -10,6 +10,17 @@
 
 namespace retort {
 
+// A tensor that owns a copy of these values.
+inline EncodedTensor owned_f32(const ParameterSpec& spec, const std::vector<float>& values) {
+  const auto bytes = std::as_bytes(std::span(values));
+  const auto owned = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+  return {.name = spec.name,
+          .shape = spec.shape,
+          .encoding = &find_encoding("f32", "test"),
+          .bytes = *owned,
+          .owned = owned};
+}
+
 // Weights are a function of seed and name.
 class RandomWeights : public ModelWeights {
  public:
@@ -27,13 +38,7 @@ class RandomWeights : public ModelWeights {
 
   const ModelConfig& config() const override { return config_; }
   EncodedTensor get(const ParameterSpec& spec) const override {
-    const auto bytes = std::as_bytes(std::span(values_.at(spec.name)));
-    const auto owned = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
-    return {.name = spec.name,
-            .shape = spec.shape,
-            .encoding = &find_encoding("f32", "test"),
-            .bytes = *owned,
-            .owned = owned};
+    return owned_f32(spec, values_.at(spec.name));
   }
   void check() const override {}
   std::string where() const override { return "random weights"; }
