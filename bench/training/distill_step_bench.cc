@@ -55,6 +55,7 @@ int run(int argc, char** argv) {
   };
   const std::int64_t steps = number(3, 10), sequences = number(4, 8), length = number(5, 256);
   const at::ScalarType dtype = machine().fast_bf16() ? at::kBFloat16 : at::kFloat;
+  keep_freed_memory();
   at::set_num_threads(static_cast<int>(machine().threads));
   CausalLM teacher(ModelFolder(argv[1]), at::kCPU, dtype);
   CausalLM student(ModelFolder(argv[2]), at::kCPU, dtype);

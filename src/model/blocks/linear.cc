@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/kernels/launch.h"
+#include "model/kernels/matrix_product.h"
 
 namespace retort {
 namespace {
@@ -27,7 +28,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     // Frozen weights need no input to be kept: most of what adapters save.
     const bool any = std::any_of(trained.begin(), trained.end(), [](std::int64_t t) { return t != 0; });
     ctx->save_for_backward({any ? x : at::Tensor(), weight});
-    return at::linear(x, weight, bias);
+    return matrix_product(x, weight.t(), tensor_of(bias));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -35,7 +36,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const std::vector<std::int64_t> rows = ctx->saved_data["rows"].toIntVector();
     const at::Tensor grad = grads[0].contiguous();
     variable_list result(3);
-    if (ctx->needs_input_grad(0)) result[0] = at::mm(grad, saved[1]);
+    if (ctx->needs_input_grad(0)) result[0] = matrix_product(grad, saved[1]);
     const std::vector<std::int64_t> trained = ctx->saved_data["trained"].toIntVector();
     // One product when the whole group is trained, one for each part otherwise.
     const auto split = [&](std::size_t first, const auto& gradient) {
@@ -51,7 +52,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
           result.push_back(trained[first + i] ? gradient(grad.narrow(1, row, rows[i])) : at::Tensor());
       }
     };
-    split(0, [&](const at::Tensor& part) { return at::mm(part.t(), saved[0]); });
+    split(0, [&](const at::Tensor& part) { return matrix_product(part.t(), saved[0]); });
     if (ctx->saved_data["bias"].toBool())
       split(rows.size(), [](const at::Tensor& part) { return part.sum(0); });
     return result;
@@ -104,7 +105,7 @@ at::Tensor Linear::product(const at::Tensor& x) const {
   leaves.insert(leaves.end(), biases_.begin(), biases_.end());
   const bool trained =
       std::any_of(leaves.begin(), leaves.end(), [](const at::Tensor& t) { return t.requires_grad(); });
-  if (!at::GradMode::is_enabled() || !(x.requires_grad() || trained)) return at::linear(x, weight_, bias_);
+  if (!at::GradMode::is_enabled() || !(x.requires_grad() || trained)) return matrix_product(x, weight_.t(), bias_);
   return LinearFunction::apply(x, weight_, optional_of(bias_), at::TensorList(leaves));
 }
 

@@ -1,5 +1,7 @@
 #include "objective/fused/head_gemm.h"
 
+#include "model/kernels/matrix_product.h"
+
 namespace retort {
 namespace {
 
@@ -19,11 +21,11 @@ void project(const at::Tensor& rows, const at::Tensor& head, at::Tensor& logits)
   if (low_precision(rows) && rows.is_cuda())
     at::mm_out(logits, rows, head.t(), at::kFloat);
   else
-    at::mm_out(logits, rows, head.t());
+    matrix_product_out(logits, rows, head.t());
 }
 
 at::Tensor rows_gradient(const at::Tensor& gradient, const at::Tensor& head) {
-  return at::mm(gradient, head);
+  return matrix_product(gradient, head);
 }
 
 void add_head_gradient(const at::Tensor& gradient, const at::Tensor& rows, at::Tensor& sum) {
@@ -31,7 +33,7 @@ void add_head_gradient(const at::Tensor& gradient, const at::Tensor& rows, at::T
     sum.addmm_(gradient.t(), rows);
   } else if (rows.is_cuda()) {
     sum.add_(at::mm(gradient.t(), rows, at::kFloat));
-  } else {
+  } else if (!add_matrix_product(gradient.t(), rows, sum)) {
     // Gradients are small: fp16's partial sums would fall among its subnormal numbers.
     const at::ScalarType dtype = rows.scalar_type() == at::kHalf ? at::kFloat : rows.scalar_type();
     const at::Tensor factor = rows.to(dtype);
