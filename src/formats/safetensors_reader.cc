@@ -281,11 +281,12 @@ std::map<std::string, std::string> read_weight_map(const fs::path& path) {
 }
 
 void check_shard_name(const std::string& shard, const std::string& where) {
-  const bool plain = !shard.empty() && shard != "." && shard != ".." &&
+  constexpr std::size_t kLongestName = 255;  // that file systems take
+  const bool plain = !shard.empty() && shard.size() <= kLongestName && shard != "." && shard != ".." &&
                      shard.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
   if (!plain)
     throw Error({.where = where,
-                 .found = "the shard '" + shard + "'",
+                 .found = "the shard '" + shard.substr(0, kLongestName) + "'",
                  .expected = "the name of a file in the same folder",
                  .advice = "Do not use this model: its index points outside of its folder."});
 }

@@ -255,6 +255,8 @@ TEST_F(Safetensors, HostileIndexes) {
   EXPECT_THAT(index_refusal(R"({"weight_map":{"a":".."}})"), HasSubstr("outside of its folder"));
   EXPECT_THAT(index_refusal(R"({"weight_map":{"a":"/etc/passwd"}})"), HasSubstr("outside of its folder"));
   EXPECT_THAT(index_refusal(R"({"weight_map":{"a":""}})"), HasSubstr("outside of its folder"));
+  EXPECT_THAT(index_refusal(R"({"weight_map":{"a":")" + std::string(300, 'm') + R"("}})"),
+              HasSubstr("the name of a file"));
   EXPECT_THAT(index_refusal(R"({"weight_map":{"a":"none.safetensors"}})"),
               HasSubstr("fetch the missing shard"));
   EXPECT_THAT(index_refusal(R"({"weight_map":{"a":1}})"), HasSubstr("a file name"));
