@@ -24,14 +24,14 @@ test:
 	cmake -S . -B $(BUILD) $(CMAKE_FLAGS) -DRETORT_TESTS=ON >/dev/null
 	cmake --build $(BUILD) -j $(JOBS)
 	$(MAKE) --no-print-directory test-edge
-	ctest --test-dir $(BUILD) --output-on-failure -LE long
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -LE long
 
 # The half without LibTorch stands alone: built in a folder of its own, its tests run there. Headers are reached through the
 # other build's folder, so that the compiler cache knows every unit already.
 test-edge:
 	cmake -S . -B $(BUILD)-edge $(CMAKE_FLAGS) -DRETORT_TESTS=ON -DRETORT_TORCH=OFF -DRETORT_PYTHON=$(CURDIR)/.venv/bin/python -DRETORT_DOORS=$(abspath $(BUILD))/include >/dev/null
 	cmake --build $(BUILD)-edge -j $(JOBS)
-	ctest --test-dir $(BUILD)-edge --output-on-failure -R '^(unit|cli)\.' -LE long
+	ctest --test-dir $(BUILD)-edge --output-on-failure -j $(JOBS) -R '^(unit|cli)\.' -LE long
 
 # Sanitizers, kill tests and what else takes long.
 test-long:

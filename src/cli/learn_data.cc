@@ -6,19 +6,16 @@
 
 namespace retort {
 
-PackingOptions packing_of(const LearnOptions& options, const Dataset& dataset) {
-  PackingOptions packing{.batch_tokens = options.trainer.batch_tokens,
-                         .shuffle = true,
-                         .epochs = 0,
-                         .seed = options.trainer.seed};
-  if (!options.mixture.on()) return packing;
-  std::vector<std::int64_t> sizes(options.data.data.size(), 0);
-  for (std::int64_t i = 0; i < dataset.train.size(); ++i)
-    ++sizes.at(static_cast<std::size_t>(dataset.train.source(i)));
-  const TrainerOptions& trainer = options.trainer;
+PackingOptions packing_of(const TrainerOptions& trainer, const MixtureOptions& mixture,
+                          const ExampleStore& examples, std::size_t files) {
+  PackingOptions packing{
+      .batch_tokens = trainer.batch_tokens, .shuffle = true, .epochs = 0, .seed = trainer.seed};
+  if (!mixture.on()) return packing;
+  std::vector<std::int64_t> sizes(files, 0);
+  for (std::int64_t i = 0; i < examples.size(); ++i) ++sizes.at(static_cast<std::size_t>(examples.source(i)));
   const double step_epochs = static_cast<double>(trainer.batch_tokens * trainer.accumulation) /
-                             static_cast<double>(dataset.train.total_tokens());
-  packing.mixture = [mixture = Mixture(options.mixture, std::move(sizes)), steps = trainer.steps,
+                             static_cast<double>(examples.total_tokens());
+  packing.mixture = [mixture = Mixture(mixture, std::move(sizes)), steps = trainer.steps,
                      accumulation = trainer.accumulation, step_epochs](std::int64_t batch) {
     const std::int64_t step = std::min(batch / accumulation, steps - 1);
     return mixture.ratios({.step = step,

@@ -5,8 +5,10 @@
 
 namespace retort {
 
-// Batches of a run, drawn by its mixture if it has one. `options.trainer.steps` is known.
-PackingOptions packing_of(const LearnOptions& options, const Dataset& dataset);
+// Batches of `examples`, which come from so many `files`, drawn by the mixture if there is one.
+// `trainer.steps` is known.
+PackingOptions packing_of(const TrainerOptions& trainer, const MixtureOptions& mixture,
+                          const ExampleStore& examples, std::size_t files);
 
 // Moves the ratios by validation loss; null when options ask for none. Throws Error when validation cannot
 // tell the data's files apart.

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/learn_data.h"
+#include "data/trace_reading.h"
 #include "objective/alignment/cka.h"
 #include "training/alarms.h"
 #include "training/on_policy.h"
@@ -79,6 +80,8 @@ void StageOptions::visit(OptionList& list) {
   list.add("on_policy", on_policy, "");
   list.add("train", train, "");
   list.add("data", data, "");
+  list.add("mixture", mixture, "");
+  list.add("mixture_temperature", mixture_temperature, "");
 }
 
 std::vector<StageOptions> read_stages(const LearnOptions& options, bool distill) {
@@ -143,7 +146,9 @@ LearnStages::LearnStages(const LearnOptions& options, bool distill, const Datase
     for (const auto& control : opened.controls) control->before_step({}, *opened.objective);
     require_own_words(*opened.objective, read_on_policy(stage.on_policy, where + "on_policy"), options,
                       where + "on_policy");
-    opened.source = open_source(stage, student);
+    const bool traced = std::any_of(stage.terms.begin(), stage.terms.end(),
+                                    [](const Json& term) { return term.at("name") == "forward_kl"; });
+    opened.source = open_source(stage, opened_.size(), student, traced ? context.traces : nullptr);
     opened.options = std::move(stage);
     opened_.push_back(std::move(opened));
   }
@@ -174,22 +179,33 @@ const ExampleStore& LearnStages::examples(const std::vector<std::string>& files)
 }
 
 // Stages that read the same text in the same way go on where the one before has stopped.
-BatchSource* LearnStages::open_source(const StageOptions& stage, const CausalLM& student) {
+BatchSource* LearnStages::open_source(const StageOptions& stage, std::size_t index, const CausalLM& student,
+                                      std::shared_ptr<const TraceStore> traces) {
   const OnPolicyOptions on_policy = read_on_policy(stage.on_policy, "on_policy");
-  const std::string key = Json(stage.data).dump() + (on_policy.share > 0 ? stage.on_policy.dump() : "");
+  const bool own = !stage.data.empty(),
+             mixes = !stage.mixture.is_null() || !stage.mixture_temperature.is_null();
+  const std::string key = fmt::format("{} {} {} {}", Json(stage.data).dump(), mixes ? stage.name : "",
+                                      traces != nullptr, on_policy.share > 0 ? stage.on_policy.dump() : "");
   std::unique_ptr<BatchSource>& source = sources_[key];
-  if (!source) {
-    const bool own = !stage.data.empty();
-    source =
-        prefetch(own ? pack_examples(examples(stage.data), {.batch_tokens = options_.trainer.batch_tokens,
-                                                            .shuffle = true,
-                                                            .epochs = 0,
-                                                            .seed = options_.trainer.seed})
-                     : pack_examples(dataset_.train, packing_of(options_, dataset_)));
-    if (on_policy.share > 0)
-      source = write_on_policy(std::move(source), student, on_policy, options_.trainer.batch_tokens,
-                               static_cast<std::uint64_t>(options_.trainer.seed));
+  if (source) return source.get();
+  TrainerOptions trainer = options_.trainer;
+  MixtureOptions mixture;
+  if (mixes) {
+    // Its schedules follow the stage, all rounds together.
+    for (const StagePlan::Visit& visit : plan_->visits())
+      if (visit.stage == index) trainer.steps = plan_->place(visit.begin).steps;
+    mixture = {.weights = stage.mixture, .temperature = stage.mixture_temperature};
+  } else if (!own) {
+    mixture = options_.mixture;
   }
+  const ExampleStore& store = examples(stage.data);
+  source = pack_examples(store,
+                         packing_of(trainer, mixture, store, (own ? stage.data : options_.data.data).size()));
+  if (traces) source = attach_traces(std::move(source), std::move(traces));
+  source = prefetch(std::move(source));
+  if (on_policy.share > 0)
+    source = write_on_policy(std::move(source), student, on_policy, trainer.batch_tokens,
+                             static_cast<std::uint64_t>(trainer.seed));
   return source.get();
 }
 

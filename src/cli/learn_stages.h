@@ -15,7 +15,8 @@ struct StageOptions {
   std::string name;
   double share = 0, epochs = 0;
   std::int64_t steps = 0;
-  Json terms, elastic, on_policy;        // null: the run's
+  Json terms, elastic, on_policy;     // null: the run's
+  Json mixture, mixture_temperature;  // both null: the run's; as many as there are, of the stage's own files
   std::vector<std::string> train, data;  // empty: all that learns, the run's data
   void visit(OptionList& list);
 };
@@ -47,12 +48,14 @@ class LearnStages {
   };
   const ExampleStore& examples(const std::vector<std::string>& files) const;
   void make_plan(const std::vector<StageOptions>& stages);
-  BatchSource* open_source(const StageOptions& stage, const CausalLM& student);
+  BatchSource* open_source(const StageOptions& stage, std::size_t index, const CausalLM& student,
+                           std::shared_ptr<const TraceStore> traces);
 
   LearnOptions options_;  // trainer.steps is the plan's
   const Dataset& dataset_;
   std::map<std::vector<std::string>, Dataset> own_data_;
-  std::map<std::string, std::unique_ptr<BatchSource>> sources_;  // by data and on-policy options
+  std::map<std::string, std::unique_ptr<BatchSource>>
+      sources_;  // by data, how it is drawn and on-policy options
   std::vector<Opened> opened_;
   std::unique_ptr<StagePlan> plan_;
 };

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "data/example.h"
 
 namespace retort {
+
+struct TraceRows;
 
 struct Batch {
   // Per position, [N].
@@ -21,6 +24,7 @@ struct Batch {
   std::vector<std::uint64_t> example_ids;
   std::vector<std::int32_t> sources;
 
+  std::shared_ptr<const TraceRows> traces;  // of its targets, when read ahead (data/trace_reading.h)
   bool by_student = false;  // the answers are the student's own words: there are no labels to learn
 
   std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }

@@ -1,26 +1,19 @@
 #include "objective/traced_kl.h"
 
-#include "base/error.h"
-#include "data/trace_key.h"
+#include "data/trace_reading.h"
 #include "objective/fused/row_kernels.h"
 
 namespace retort {
 
 void TracedKl::prepare(const StepView& view) {
   const Batch& batch = *view.batch.host;
-  TraceRows rows;
-  rows.width = store_->width();
-  for (std::int64_t s = 0; s < batch.sequence_count(); ++s) store_->read(trace_key(batch, s), rows);
-  if (rows.rows() != view.batch.labels.size(0))
-    throw Error({.where = "traces",
-                 .found = std::to_string(rows.rows()) + " positions",
-                 .expected = std::to_string(view.batch.labels.size(0)) + ", the targets of the batch",
-                 .advice = ""},
-                ErrorKind::failure);
+  const auto read_ahead =
+      batch.traces ? batch.traces : std::make_shared<const TraceRows>(read_traces(*store_, batch));
+  const TraceRows& rows = *read_ahead;
   const std::vector<std::int64_t> shape = {rows.rows(), rows.width};
   const at::Device device = view.batch.labels.device();
-  const auto upload_rows = [&](auto& values, at::ScalarType type) {
-    return at::from_blob(values.data(), shape, at::TensorOptions(type))
+  const auto upload_rows = [&]<class T>(const std::vector<T>& values, at::ScalarType type) {
+    return at::from_blob(const_cast<T*>(values.data()), shape, at::TensorOptions(type))
         .to(device, type, false, /*copy=*/true);
   };
   ids_ = upload_rows(rows.ids, at::kLong);
