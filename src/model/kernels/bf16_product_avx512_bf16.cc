@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kBlockTiles = 16;  // 96 rows of a share a panel while it is near
 constexpr std::int64_t kDepth = 2048;     // of a pass: sums of more are kept in fp32
+constexpr std::int64_t kPrefetch = 16;    // values ahead, of rows that no processor would fetch by itself
 constexpr std::int64_t kVectors = kBf16Columns / 16;
 
 std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
@@ -61,6 +62,8 @@ void pack_rows(const Bf16Product& p, std::int64_t first, std::int64_t rows, std:
                                                                                                p.a.column;
       std::uint16_t* const to = out + i * (end - begin);
       if (height == kBf16Rows && p.a.row == 1) {
+        _mm_prefetch(even + kPrefetch * p.a.column, _MM_HINT_T0);
+        _mm_prefetch(odd + kPrefetch * p.a.column, _MM_HINT_T0);
         const __m128i low = _mm_maskz_loadu_epi16(six, even), high = _mm_maskz_loadu_epi16(six, odd);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi16(low, high));
         _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 8), _mm_unpackhi_epi16(low, high));
