@@ -42,7 +42,7 @@ at::Tensor cpu_attention(const at::Tensor& qkv, const at::Tensor& lse, const Att
     auto args = attention_args<T>(qkv, lse, layer, packing.starts, packing.max_length);
     args.output = output.data_ptr<T>();
     parallel_rows(args.kv_heads * args.sequences, 1,
-                  attention_forward_scratch(packing.max_length, args.head_dim),
+                  cpu_kernels<T>().attention_forward_scratch(packing.max_length, args.head_dim),
                   [&](std::int64_t begin, std::int64_t end, float* scratch) {
                     cpu_kernels<T>().attention_forward(args, begin, end, scratch);
                   });
@@ -75,7 +75,8 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
       auto args = attention_args<T>(qkv, lse, layer, starts, numbers[4]);
       args.grad_output = grad_output.data_ptr<T>();
       args.grad_qkv = grad_qkv.data_ptr<T>();
-      parallel_rows(args.kv_heads * args.sequences, 1, attention_backward_scratch(numbers[4], args.head_dim),
+      parallel_rows(args.kv_heads * args.sequences, 1,
+                    cpu_kernels<T>().attention_backward_scratch(numbers[4], args.head_dim),
                     [&](std::int64_t begin, std::int64_t end, float* scratch) {
                       cpu_kernels<T>().attention_backward(args, begin, end, scratch);
                     });

@@ -10,47 +10,17 @@
 namespace retort {
 namespace {
 
+#include "model/kernels/bf16_tile.inc"
+
 constexpr std::int64_t kBlockTiles = 16;  // 96 rows of a share a panel while it is near
 constexpr std::int64_t kDepth = 2048;     // of a pass: sums of more are kept in fp32
+constexpr std::int64_t kPrefetch = 16;    // values ahead, of rows that no processor would fetch by itself
 constexpr std::int64_t kVectors = kBf16Columns / 16;
 
 std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 std::uint32_t pair(const std::uint16_t* at, std::int64_t stride) {
   return at[0] | static_cast<std::uint32_t>(at[stride]) << 16;
-}
-
-// 16 rows of 16 32-bit values become 16 columns.
-void transpose_16x16(const std::uint16_t* from, std::int64_t row, std::uint16_t* to, std::int64_t ld) {
-  __m512i r[16], t[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(from + i * row);
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    _mm512_storeu_si512(to + i * ld, _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
-    _mm512_storeu_si512(to + (i + 4) * ld, _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88));
-    _mm512_storeu_si512(to + (i + 8) * ld, _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
-    _mm512_storeu_si512(to + (i + 12) * ld, _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd));
-  }
 }
 
 // Panel [k / 2, 64, 2] of columns [first, first + 64); columns past the last are 0.
@@ -62,20 +32,14 @@ void pack_panel(const Bf16Product& p, std::int64_t first) {
   if (p.b.row == 1 && p.k % 32 == 0) {
     for (; packed + 16 <= width; packed += 16)
       for (std::int64_t i = 0; i < p.k; i += 32)
-        transpose_16x16(from + packed * p.b.column + i, p.b.column, panel + i * kBf16Columns + 2 * packed,
-                        2 * kBf16Columns);
+        transpose_pairs(from + packed * p.b.column + i, p.b.column, 16, 16,
+                        panel + i * kBf16Columns + 2 * packed, 2 * kBf16Columns);
   } else if (p.b.column == 1) {
-    const __m512i low = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0),
-                  high = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
     for (; packed + 32 <= width; packed += 32)
       for (std::int64_t i = 0; i < p.k; i += 2) {
-        const __m512i even = _mm512_loadu_si512(from + i * p.b.row + packed),
-                      odd = _mm512_loadu_si512(from + (i + 1) * p.b.row + packed);
-        const __m512i first_halves = _mm512_unpacklo_epi16(even, odd),
-                      second_halves = _mm512_unpackhi_epi16(even, odd);
-        std::uint16_t* const to = panel + i * kBf16Columns + 2 * packed;
-        _mm512_storeu_si512(to, _mm512_permutex2var_epi64(first_halves, low, second_halves));
-        _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi64(first_halves, high, second_halves));
+        const std::uint16_t* const even = from + i * p.b.row + packed;
+        interleave(_mm512_loadu_si512(even), _mm512_loadu_si512(even + p.b.row),
+                   panel + i * kBf16Columns + 2 * packed);
       }
   }
   for (std::int64_t i = 0; i < p.k; i += 2)
@@ -98,6 +62,8 @@ void pack_rows(const Bf16Product& p, std::int64_t first, std::int64_t rows, std:
                                                                                                p.a.column;
       std::uint16_t* const to = out + i * (end - begin);
       if (height == kBf16Rows && p.a.row == 1) {
+        _mm_prefetch(even + kPrefetch * p.a.column, _MM_HINT_T0);
+        _mm_prefetch(odd + kPrefetch * p.a.column, _MM_HINT_T0);
         const __m128i low = _mm_maskz_loadu_epi16(six, even), high = _mm_maskz_loadu_epi16(six, odd);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi16(low, high));
         _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 8), _mm_unpackhi_epi16(low, high));
@@ -108,55 +74,6 @@ void pack_rows(const Bf16Product& p, std::int64_t first, std::int64_t rows, std:
         }
       }
     }
-}
-
-// Sums of one tile, in registers, from `start` on. Pair q of row r of a is at a + r · row + q · step.
-template <int kRows>
-inline void tile(std::int64_t pairs, const std::uint16_t* a, std::int64_t row, std::int64_t step,
-                 const std::uint16_t* panel, const float* start, std::int64_t start_ld, float* out,
-                 std::int64_t ld) {
-  __m512 total[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) total[r][v] = _mm512_loadu_ps(start + r * start_ld + 16 * v);
-  for (std::int64_t q = 0; q < pairs; ++q) {
-    __m512bh right[kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      right[v] = (__m512bh)_mm512_loadu_si512(panel + (q * kVectors + v) * 32);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      std::int32_t both;
-      __builtin_memcpy(&both, a + r * row + q * step, sizeof both);
-      const __m512bh left = (__m512bh)_mm512_set1_epi32(both);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) total[r][v] = _mm512_dpbf16_ps(total[r][v], left, right[v]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(out + r * ld + 16 * v, total[r][v]);
-}
-
-void tile_of(std::int64_t rows, std::int64_t pairs, const std::uint16_t* a, std::int64_t row,
-             std::int64_t step, const std::uint16_t* panel, const float* start, std::int64_t start_ld,
-             float* out, std::int64_t ld) {
-  switch (rows) {
-    case 1:
-      return tile<1>(pairs, a, row, step, panel, start, start_ld, out, ld);
-    case 2:
-      return tile<2>(pairs, a, row, step, panel, start, start_ld, out, ld);
-    case 3:
-      return tile<3>(pairs, a, row, step, panel, start, start_ld, out, ld);
-    case 4:
-      return tile<4>(pairs, a, row, step, panel, start, start_ld, out, ld);
-    case 5:
-      return tile<5>(pairs, a, row, step, panel, start, start_ld, out, ld);
-    default:
-      return tile<6>(pairs, a, row, step, panel, start, start_ld, out, ld);
-  }
 }
 
 // A finished tile goes where it belongs: rounded into c, or added to the sum.
@@ -222,8 +139,9 @@ void multiply_bf16(const Bf16Product& p, std::int64_t begin_tile, std::int64_t e
           const std::uint16_t* const a =
               in_place ? p.a.data + (first + row) * p.a.row + depth : packed + row * values;
           float* const out = in_passes ? sums + row * width + column : sums;
-          tile_of(height, values / 2, a, in_place ? p.a.row : 2, in_place ? 2 : 2 * kBf16Rows, panel,
-                  begins ? start + column : out, begins ? 0 : sums_ld, out, sums_ld);
+          tile_of<kVectors>(height, values / 2, a, in_place ? p.a.row : 2, in_place ? 2 : 2 * kBf16Rows,
+                            panel, 2 * kBf16Columns, begins ? start + column : out, begins ? 0 : sums_ld, out,
+                            sums_ld);
           if (ends) finish(p, first + row, height, column, out, sums_ld);
         }
       }

@@ -113,12 +113,9 @@ struct AttentionArgs {
   T* grad_qkv;
 };
 inline constexpr std::int64_t kQueryBlock = 32;
-// Floats of scratch that one item needs.
-std::int64_t attention_forward_scratch(std::int64_t max_length, std::int64_t head_dim);
-std::int64_t attention_backward_scratch(std::int64_t max_length, std::int64_t head_dim);
 
-// One new token per sequence: its key and value go into the cache, and its queries attend to all of it. An item is one
-// (sequence, kv head).
+// One new token per sequence: its key and value go into the cache, and its queries attend to all of it. An
+// item is one (sequence, kv head).
 template <class T>
 struct DecodeArgs {
   const T* qkv;  // [sequences] rows of [q | k | v] heads
@@ -148,6 +145,9 @@ struct CpuKernels {
                             float* scratch);
   void (*attention_backward)(const AttentionArgs<T>&, std::int64_t begin_item, std::int64_t end_item,
                              float* scratch);
+  // Floats of scratch that they need.
+  std::int64_t (*attention_forward_scratch)(std::int64_t max_length, std::int64_t head_dim);
+  std::int64_t (*attention_backward_scratch)(std::int64_t max_length, std::int64_t head_dim);
   void (*decode)(const DecodeArgs<T>&, std::int64_t begin_item, std::int64_t end_item, float* scratch);
   // out += rows[0] + rows[1] …, each [width]; `out` fp32.
   void (*add_rows)(const T* base, const std::int64_t* rows, std::int64_t count, std::int64_t width,
@@ -157,7 +157,7 @@ struct CpuKernels {
 // The best table this processor runs. T: float, c10::BFloat16.
 template <class T>
 const CpuKernels<T>& cpu_kernels();
-// "avx512", "avx2" or "portable".
+// "avx512_bf16", "avx512", "avx2" or "portable".
 const char* cpu_kernels_name();
 
 }  // namespace retort
