@@ -26,7 +26,6 @@ void ComputeOptions::apply() const {
         {.where = "threads", .found = std::to_string(threads), .expected = "0 (all) or more", .advice = ""});
   if (precision == "fp16" && torch_device().is_cpu())
     throw Error({.where = "precision", .found = "fp16 on a CPU", .expected = "fp32 or bf16", .advice = ""});
-  keep_freed_memory();
   at::set_num_threads(static_cast<int>(threads > 0 ? threads : machine().threads));
 }
 

@@ -151,6 +151,7 @@ Json learn(const LearnOptions& given, bool distill) {
   TrainerCallbacks callbacks = make_callbacks(options, dataset, adaptive.get(), distill);
   if (alarms) callbacks.controls.push_back(alarms.get());
   if (adaptive) callbacks.controls.push_back(adaptive.get());
+  keep_freed_memory();  // from here on: what opening the models has freed is not wanted again
   const TrainReport report = Trainer(options.trainer, out, fingerprint)
                                  .run(student, teachers.get(), stages.stages(), stages.plan(), callbacks);
   callbacks.progress = {};  // ends the bar
