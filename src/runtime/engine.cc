@@ -244,7 +244,8 @@ std::int64_t Engine::step(std::span<const Piece> pieces) {
     rows.sequences[i].blocks = cache.blocks(pieces[i].sequence);
   }
   const std::int64_t outputs = impl_->forward.run(rows);
-  for (const Piece& piece : pieces) cache.commit(piece.sequence);
+  if (impl_->options.reuse_prefix)  // what nobody will look for is free for others as soon as it is let go
+    for (const Piece& piece : pieces) cache.commit(piece.sequence);
   return outputs;
 }
 

@@ -57,7 +57,8 @@ struct NewKeys {
 void write_cache(const AttentionLayer& layer, std::span<const CachedSequence> sequences, const NewKeys& rows,
                  ThreadPool& pool, const KernelSet& set = kernel_set());
 
-// q, out: [rows][heads · head_dim], rows `stride` apart. The new positions are in the cache already.
+// q, out: [rows][heads · head_dim], rows `stride` apart. The new positions are in the cache already. Where it
+// is not fp32, several queries of a sequence are rounded to about its precision.
 struct AttentionRows {
   const float* q = nullptr;
   float* out = nullptr;
@@ -79,6 +80,7 @@ struct AttentionJob {
   std::int64_t sliding_window = 0;
   std::int64_t first = 0, last = 0;  // queries, counted within the sequence
   std::int64_t group = 1;            // heads
+  bool rounded = false;              // products may be those of 16-bit integers
   float scale = 0;
   const float* q = nullptr;  // of query `first`, the group's first head
   float* out = nullptr;
