@@ -116,13 +116,14 @@ def continuation(llama, ids, count=16):
 
 
 torch.manual_seed(11)
-for number, config in enumerate((dict(r=8, target_modules=["q_proj", "v_proj"]),
-                                 dict(r=5, use_rslora=True, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))):
+all_linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+for number, (spread, config) in enumerate(((0.15, dict(r=8, target_modules=["q_proj", "v_proj"])),
+                                           (0.06, dict(r=5, use_rslora=True, target_modules=all_linear)))):
     model = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float32),
                                 peft.LoraConfig(lora_alpha=8, task_type="CAUSAL_LM", init_lora_weights=False, **config))
     for name, parameter in model.named_parameters():
         if "lora_" in name:
-            parameter.data.normal_(0, 0.15)
+            parameter.data.normal_(0, spread)
     folder, adapter = scratch / f"adapter{number}", scratch / f"adapter{number}.gguf"
     model.save_pretrained(folder)
     run("retort-edge", "export", "--model", scratch / "teacher-f16.gguf", "--adapter", folder, "--out", adapter)
