@@ -115,38 +115,39 @@ void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequenc
     work += sequence.queries * (sequence.past + sequence.queries) * layer.heads * layer.cache.head_dim;
   constexpr std::int64_t kWorthSharing = 1 << 17;
   const auto count = static_cast<std::int64_t>(pieces.size());
-  pool.parallel_for(count, work < kWorthSharing ? std::max<std::int64_t>(1, count) : 1,
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      thread_local AlignedBuffer memory;  // kept from layer to layer
-                      memory.reserve(scratch);
-                      for (std::int64_t i = begin; i < end; ++i) {
-                        const Piece& piece = pieces[static_cast<std::size_t>(i)];
-                        const CachedSequence& sequence = *piece.sequence;
-                        const std::int64_t group = layer.heads / layer.cache.kv_heads;
-                        const std::int64_t row = sequence.first_query + piece.first;
-                        const std::int64_t column = piece.kv_head * group * layer.cache.head_dim;
-                        set.attend({.type = layer.cache.type,
-                                    .block_tokens = layer.cache.block_tokens,
-                                    .head_dim = layer.cache.head_dim,
-                                    .keys = layer.base + piece.kv_head * layer.cache.head_bytes(),
-                                    .values_at = layer.cache.block_tokens * layer.cache.head_dim *
-                                                 layer.cache.element_bytes(),
-                                    .block_stride = layer.block_stride,
-                                    .blocks = sequence.blocks.data(),
-                                    .past = sequence.past,
-                                    .sliding_window = layer.sliding_window,
-                                    .first = piece.first,
-                                    .last = std::min(piece.first + step, sequence.queries),
-                                    .group = group,
-                                    .rounded = sequence.queries > 1 && layer.cache.type != CacheType::f32,
-                                    .scale = layer.scale,
-                                    .q = rows.q + row * rows.q_stride + column,
-                                    .out = rows.out + row * rows.out_stride + column,
-                                    .q_stride = rows.q_stride,
-                                    .out_stride = rows.out_stride,
-                                    .scratch = reinterpret_cast<float*>(memory.data())});
-                      }
-                    });
+  pool.parallel_for(
+      count, work < kWorthSharing ? std::max<std::int64_t>(1, count) : 1,
+      [&](std::int64_t begin, std::int64_t end, int) {
+        thread_local AlignedBuffer memory;  // kept from layer to layer
+        memory.reserve(scratch);
+        for (std::int64_t i = begin; i < end; ++i) {
+          const Piece& piece = pieces[static_cast<std::size_t>(i)];
+          const CachedSequence& sequence = *piece.sequence;
+          const std::int64_t group = layer.heads / layer.cache.kv_heads;
+          const std::int64_t row = sequence.first_query + piece.first;
+          const std::int64_t column = piece.kv_head * group * layer.cache.head_dim;
+          set.attend(
+              {.type = layer.cache.type,
+               .block_tokens = layer.cache.block_tokens,
+               .head_dim = layer.cache.head_dim,
+               .keys = layer.base + piece.kv_head * layer.cache.head_bytes(),
+               .values_at = layer.cache.block_tokens * layer.cache.head_dim * layer.cache.element_bytes(),
+               .block_stride = layer.block_stride,
+               .blocks = sequence.blocks.data(),
+               .past = sequence.past,
+               .sliding_window = layer.sliding_window,
+               .first = piece.first,
+               .last = std::min(piece.first + step, sequence.queries),
+               .group = group,
+               .rounded = (sequence.prompt || sequence.queries > 1) && layer.cache.type != CacheType::f32,
+               .scale = layer.scale,
+               .q = rows.q + row * rows.q_stride + column,
+               .out = rows.out + row * rows.out_stride + column,
+               .q_stride = rows.q_stride,
+               .out_stride = rows.out_stride,
+               .scratch = reinterpret_cast<float*>(memory.data())});
+        }
+      });
 }
 
 }  // namespace retort

@@ -36,6 +36,7 @@ struct CachedSequence {
   std::int64_t past = 0;         // positions before the first of these queries
   std::int64_t first_query = 0;  // row of q, k, v and out
   std::int64_t queries = 0;
+  bool prompt = false;  // more than one query are, too
 };
 
 struct AttentionLayer {
@@ -58,7 +59,7 @@ void write_cache(const AttentionLayer& layer, std::span<const CachedSequence> se
                  ThreadPool& pool, const KernelSet& set = kernel_set());
 
 // q, out: [rows][heads · head_dim], rows `stride` apart. The new positions are in the cache already. Where it
-// is not fp32, several queries of a sequence are rounded to about its precision.
+// is not fp32, those of a prompt are rounded to about its precision.
 struct AttentionRows {
   const float* q = nullptr;
   float* out = nullptr;
