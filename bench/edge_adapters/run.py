@@ -44,7 +44,7 @@ def make(number):
 
 def bench(adapters):
     flags = [x for a in adapters for x in ("--adapter", a)]
-    result = subprocess.run([options.retort / "retort-edge", "bench", "--model", options.model, "--prompt", "64", "--generate", "48", "--repeat", "1",
+    result = subprocess.run([options.retort / "retort-edge", "bench", "--model", options.model, "--prompt", "64", "--generate", "48", "--repeat", "1", "--answers", "0",
                              "--batch", "16", "--threads", str(options.threads), "--json", "-", *map(str, flags)], capture_output=True, text=True)
     if result.returncode:
         sys.exit(result.stderr)

@@ -10,7 +10,7 @@
 namespace retort {
 namespace {
 
-constexpr std::array<Mixture, 16> kMixtures = {{
+constexpr std::array<Mixture, 18> kMixtures = {{
     {.name = "f32", .file_type = 0, .base = "f32"},
     {.name = "f16", .file_type = 1, .base = "f16"},
     {.name = "bf16", .file_type = 32, .base = "bf16"},
@@ -18,12 +18,14 @@ constexpr std::array<Mixture, 16> kMixtures = {{
     {.name = "q6_k", .file_type = 18, .base = "q6_k"},
     {.name = "q5_k_m", .file_type = 17, .base = "q5_k", .head = "q6_k", .value = "q6_k", .down = "q6_k"},
     {.name = "q5_k_s", .file_type = 16, .base = "q5_k", .head = "q6_k"},
+    {.name = "q5_k", .file_type = 16, .base = "q5_k"},
     {.name = "q5_1", .file_type = 9, .base = "q5_1", .head = "q6_k"},
     {.name = "q5_0", .file_type = 8, .base = "q5_0", .head = "q6_k"},
     {.name = "q4_k_m", .file_type = 15, .base = "q4_k", .head = "q6_k", .value = "q6_k", .down = "q6_k"},
     {.name = "q4_k_s", .file_type = 14, .base = "q4_k", .head = "q6_k", .value = "q5_k", .down = "q5_k"},
     // For small models, whose head is a large share: below five bits a weight over the whole file.
     {.name = "q4_k_t", .file_type = 15, .base = "q4_k", .head = "q5_k", .value = "q5_k"},
+    {.name = "q4_k", .file_type = 14, .base = "q4_k"},
     {.name = "q4_1", .file_type = 3, .base = "q4_1", .head = "q6_k"},
     {.name = "q4_0", .file_type = 2, .base = "q4_0", .head = "q6_k"},
     {.name = "iq4_nl", .file_type = 25, .base = "iq4_nl", .head = "q6_k"},

@@ -93,6 +93,11 @@ std::vector<float> ModelWeights::load(const ParameterSpec& spec) const {
 
 std::unique_ptr<ModelWeights> open_model_weights(const fs::path& path) {
   if (looks_like_gguf(path)) return gguf_weights(std::make_shared<GgufFile>(path));
+  if (fs::exists(path) && !fs::is_directory(path))
+    throw Error({.where = path.string(),
+                 .found = "a file",
+                 .expected = "a model folder, or a GGUF file",
+                 .advice = "Name the folder that holds config.json."});
   return std::make_unique<FolderWeights>(path);
 }
 

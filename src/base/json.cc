@@ -89,18 +89,26 @@ T convert(const Json& value, const std::string& key, const std::string& where) {
   return value.template get<T>();
 }
 
-}  // namespace
-
-Json parse_json(std::string_view text, const std::string& where) {
+template <class Value>
+Value parse_as(std::string_view text, const std::string& where) {
   check_depth(text, where);
   try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& error) {
+    return Value::parse(text);
+  } catch (const typename Value::parse_error& error) {
     throw Error({.where = where,
                  .found = "JSON that cannot be parsed at byte " + std::to_string(error.byte),
                  .expected = "",
                  .advice = ""});
+  } catch (const typename Value::out_of_range&) {
+    throw Error({.where = where, .found = "a number too large for a double", .expected = "", .advice = ""});
   }
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& where) { return parse_as<Json>(text, where); }
+nlohmann::json parse_sorted_json(std::string_view text, const std::string& where) {
+  return parse_as<nlohmann::json>(text, where);
 }
 
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }

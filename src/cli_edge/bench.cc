@@ -66,24 +66,19 @@ class Bench : public Verb {
                    .found = fmt::format("{} tokens of prompt and answer", prompt_ + generate_),
                    .expected = fmt::format("at most the model's context of {}", context)});
     ThreadPool pool(static_cast<int>(engine.options().threads));
-    const double bandwidth = read_bandwidth(pool);
 
-    Json figures = {{"model", model_},
-                    {"prompt", prompt_},
-                    {"generate", generate_},
-                    {"threads", engine.options().threads},
-                    {"isa", kernel_set().name},
-                    {"cache_dtype", engine.options().cache_dtype},
-                    {"read_bandwidth_gb_s", 1e-9 * bandwidth}};
+    Json figures = {{"model", model_},          {"prompt", prompt_},
+                    {"generate", generate_},    {"threads", engine.options().threads},
+                    {"isa", kernel_set().name}, {"cache_dtype", engine.options().cache_dtype}};
     measure_prefill(engine, figures);
     Json rows = Json::array();
     const std::vector<SequenceId> ids = start(engine, *std::max_element(batches_.begin(), batches_.end()));
     for (const std::int64_t batch : batches_)
-      rows.push_back(measure_decode(engine, {ids.begin(), ids.begin() + batch}, bandwidth));
+      rows.push_back(measure_decode(engine, {ids.begin(), ids.begin() + batch}, pool));
     for (const SequenceId id : ids) engine.cache().remove(id);
     // The first batch's figures stand for the model.
-    for (const char* key : {"decode_tokens_per_second", "decode_bandwidth_gb_s", "bytes_per_token",
-                            "joules_per_token", "watts"})
+    for (const char* key : {"read_bandwidth_gb_s", "decode_tokens_per_second", "decode_bandwidth_gb_s",
+                            "bytes_per_token", "joules_per_token", "watts"})
       if (rows[0].contains(key)) figures[key] = rows[0][key];
     figures["batches"] = rows;
     if (answers_ > 0) measure_latency(engine, figures);
@@ -158,9 +153,11 @@ class Bench : public Verb {
     figures["prefill_tokens_per_second"] = static_cast<double>(prompt_) / percentile(seconds, 0.5);
   }
 
-  // ids: sequences that have read their prompts.
-  Json measure_decode(Engine& engine, const std::vector<SequenceId>& ids, double bandwidth) {
+  // ids: sequences that have read their prompts. The memory's speed, which other users of the machine change,
+  // is the mean of before and after.
+  Json measure_decode(Engine& engine, const std::vector<SequenceId>& ids, ThreadPool& pool) {
     const auto batch = static_cast<std::int64_t>(ids.size());
+    const double before = read_bandwidth(pool);
     std::vector<double> seconds;
     for (std::int64_t i = 0; i < repeat_; ++i) {
       std::vector<TokenId> tokens(ids.size(), next_);
@@ -170,6 +167,7 @@ class Bench : public Verb {
       seconds.push_back(seconds_since(begin));
       rewind(engine, ids);
     }
+    const double bandwidth = (before + read_bandwidth(pool)) / 2;
     const auto steps = static_cast<double>(std::max<std::int64_t>(1, generate_ - 1));
     const double tokens_per_second = steps * static_cast<double>(batch) / percentile(seconds, 0.5);
     // A step reads the weights once, and each sequence's cache.
@@ -177,6 +175,7 @@ class Bench : public Verb {
     const double weights = engine.bytes_per_token(0), cache = engine.bytes_per_token(depth) - weights;
     const double bytes = weights / static_cast<double>(batch) + cache;
     Json row = {{"batch", batch},
+                {"read_bandwidth_gb_s", 1e-9 * bandwidth},
                 {"decode_tokens_per_second", tokens_per_second},
                 {"bytes_per_token", bytes},
                 {"decode_bandwidth_gb_s", 1e-9 * bytes * tokens_per_second},

@@ -109,7 +109,8 @@ bool Batcher::step() {
         {.sequence = job.sequence,
          .tokens = std::span(job.tokens)
                        .subspan(static_cast<std::size_t>(job.read), static_cast<std::size_t>(count)),
-         .outputs = last ? Outputs::last : Outputs::none});
+         .outputs = last ? Outputs::last : Outputs::none,
+         .prompt = job.read < static_cast<std::int64_t>(job.request.prompt.size())});
     if (last) outputs_.push_back(&job);
     job.read += count;
     room -= count;

@@ -233,7 +233,8 @@ std::int64_t Engine::step(std::span<const Piece> pieces) {
     rows.sequences.push_back({.blocks = {},
                               .past = past,
                               .first_query = static_cast<std::int64_t>(rows.tokens.size()),
-                              .queries = count});
+                              .queries = count,
+                              .prompt = piece.prompt || count > 1});
     rows.adapters.push_back(impl_->adapter_of(piece.sequence));
     rows.outputs.push_back(piece.outputs == Outputs::all ? count : piece.outputs == Outputs::last ? 1 : 0);
     rows.tokens.insert(rows.tokens.end(), piece.tokens.begin(), piece.tokens.end());
@@ -244,7 +245,8 @@ std::int64_t Engine::step(std::span<const Piece> pieces) {
     rows.sequences[i].blocks = cache.blocks(pieces[i].sequence);
   }
   const std::int64_t outputs = impl_->forward.run(rows);
-  for (const Piece& piece : pieces) cache.commit(piece.sequence);
+  if (impl_->options.reuse_prefix)  // what nobody will look for is free for others as soon as it is let go
+    for (const Piece& piece : pieces) cache.commit(piece.sequence);
   return outputs;
 }
 

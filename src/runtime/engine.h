@@ -25,6 +25,9 @@ struct Piece {
   SequenceId sequence = 0;
   std::span<const TokenId> tokens;
   Outputs outputs = Outputs::last;
+  // Several tokens are one. A single one is if this says so: the rest of a prompt then gives the same bits
+  // wherever it was cut.
+  bool prompt = false;
 };
 
 class Engine {

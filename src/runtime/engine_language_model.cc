@@ -88,7 +88,8 @@ class Scorer {
     if (count == 0) return;
     pieces_.push_back({.sequence = open.id,
                        .tokens = std::span(tokens).subspan(open.read, count),
-                       .outputs = Outputs::all});
+                       .outputs = Outputs::all,
+                       .prompt = true});
     for (std::size_t i = 0; i < count; ++i) rows_.push_back({open.index, open.read + i});
     open.read += count;
     room -= count;

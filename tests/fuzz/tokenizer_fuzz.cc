@@ -9,7 +9,7 @@ using namespace retort;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    const auto tokenizer = make_tokenizer(parse_json(text, "tokenizer.json"), "tokenizer.json");
+    const auto tokenizer = make_tokenizer(parse_tokenizer_json(text, "tokenizer.json"), "tokenizer.json");
     const std::string_view texts[] = {"Hello, wörld's 2024 \n\n模型 <s>a</s>", text.substr(0, 400),
                                       "\xff\xc0 e\u0301 \u1100\u1161"};
     for (const std::string_view input : texts)

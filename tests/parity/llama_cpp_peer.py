@@ -1,7 +1,9 @@
 """llama.cpp as a peer: it opens every GGUF file written here, cuts texts alike, computes transformers' logits and continues alike;
-files that it quantizes open here; and no encoding loses more than its own (llama-cpp-python; heavy to build, so rarely there)."""
+adapters exported here work there as here; files that it quantizes open here; and no encoding loses more than its own (llama-cpp-python;
+heavy to build, so rarely there)."""
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 try:
     import llama_cpp
     import numpy as np
+    import peft
     import torch
     import transformers
     from gguf import GGUFReader
@@ -99,7 +102,47 @@ for encoding, near in (("f16", 0.02), ("q8_0", 0.3), ("q4_k_m", 1.0), ("q4_k_t",
                 equal += 1
     print(f"teacher {encoding}: {equal} of {equal + close} greedy tokens equal")
 
-# 3. What llama.cpp quantizes opens here.
+# 3. LoRA on the teacher, exported as a GGUF adapter: llama.cpp continues with it as we do.
+def continuation(llama, ids, count=16):
+    llama.reset()
+    answer, gaps = [], []
+    for token in llama.generate(ids, temp=0, top_k=1, repeat_penalty=1.0):
+        second, best = np.sort(llama.scores[llama.n_tokens - 1])[-2:]
+        gaps.append(best - second)
+        if token == 2 or len(answer) == count:
+            break
+        answer.append(token)
+    return answer, gaps
+
+
+torch.manual_seed(11)
+all_linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+for number, (spread, config) in enumerate(((0.15, dict(r=8, target_modules=["q_proj", "v_proj"])),
+                                           (0.06, dict(r=5, use_rslora=True, target_modules=all_linear)))):
+    model = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float32),
+                                peft.LoraConfig(lora_alpha=8, task_type="CAUSAL_LM", init_lora_weights=False, **config))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(0, spread)
+    folder, adapter = scratch / f"adapter{number}", scratch / f"adapter{number}.gguf"
+    model.save_pretrained(folder)
+    run("retort-edge", "export", "--model", scratch / "teacher-f16.gguf", "--adapter", folder, "--out", adapter)
+    llama = open_llama(scratch / "teacher-f16.gguf", lora_path=str(adapter), logits_all=True)
+    base = open_llama(scratch / "teacher-f16.gguf", logits_all=True)
+    equal = changed = 0
+    for text, prompt in zip(texts[:20], prompts):
+        ids = tokenizer.encode(prompt).ids
+        theirs, gaps = continuation(llama, ids)
+        changed += theirs != continuation(base, ids)[0]
+        ours = json.loads(run("retort-edge", "generate", "--model", scratch / "teacher-f16.gguf", "--adapter", adapter, "--prompt", text,
+                              "--temperature", 0, "--max-tokens", 16, "--json", "-"))["tokens"]
+        at = next((i for i in range(17) if ours[i:i + 1] != theirs[i:i + 1]), None)
+        assert at is None or gaps[at] <= 0.02, f"adapter {number}: {text}: {ours} for {theirs}, {gaps[at]:.3f} apart"
+        equal += at is None
+    assert changed > 10, "the adapter changes too little to be seen"
+    print(f"adapter of rank {config['r']}: {equal} of 20 answers equal llama.cpp's, {changed} changed by it")
+
+# 4. What llama.cpp quantizes opens here.
 parameters = llama_cpp.llama_model_quantize_default_params()
 for name, file_type in (("Q4_K_M", 15), ("Q5_K_M", 17), ("Q6_K", 18), ("Q8_0", 7), ("Q4_0", 2), ("Q5_1", 9), ("IQ4_NL", 25)):
     parameters.ftype, parameters.nthread = file_type, 2
@@ -112,7 +155,7 @@ for name, file_type in (("Q4_K_M", 15), ("Q5_K_M", 17), ("Q6_K", 18), ("Q8_0", 7
     assert np.array_equal(dumped["model.embed_tokens.weight"], theirs["token_embd.weight"]), name
     print(f"llama.cpp's {name} opens: {', '.join(sorted(types))}")
 
-# 4. Squared errors beside llama.cpp's, on the teacher's weights and on synthetic ones, without and with importance.
+# 5. Squared errors beside llama.cpp's, on the teacher's weights and on synthetic ones, without and with importance.
 library = ctypes.CDLL(str(next((Path(llama_cpp.__file__).parent / "lib").glob("libggml-base.so"))))
 chunk = library.ggml_quantize_chunk
 chunk.restype = ctypes.c_size_t

@@ -13,14 +13,6 @@ namespace retort {
 namespace fs = std::filesystem;
 namespace {
 
-// Json keeps the order of keys and so looks them up one by one: 150,000 of them are read by the sorted kind
-// and handed on as a list of [token, id].
-nlohmann::json parse_sorted(std::string_view text, const std::string& where) {
-  nlohmann::json parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (parsed.is_discarded()) parse_json(text, where);  // says at which byte
-  return parsed;
-}
-
 Json as_list(const nlohmann::json& vocabulary, const std::string& where) {
   if (!vocabulary.is_object())
     throw Error({.where = where,
@@ -90,8 +82,9 @@ void add_named_tokens(Json& added, const Json& config, const nlohmann::json& voc
 
 }  // namespace
 
+// The vocabulary is handed on as a list of [token, id].
 Json parse_tokenizer_json(std::string_view text, const std::string& where) {
-  nlohmann::json parsed = parse_sorted(text, where);
+  nlohmann::json parsed = parse_sorted_json(text, where);
   nlohmann::json vocabulary;
   if (parsed.is_object() && parsed.contains("model") && parsed["model"].is_object() &&
       parsed["model"].contains("vocab"))
@@ -117,7 +110,7 @@ Json read_tokenizer_json(const fs::path& folder) {
                  .expected = "the merges that belong to vocab.json",
                  .advice = ""});
   const Json config = fs::exists(config_path) ? read_json(config_path) : Json::object();
-  const nlohmann::json entries = parse_sorted(read_file(vocabulary), vocabulary.string());
+  const nlohmann::json entries = parse_sorted_json(read_file(vocabulary), vocabulary.string());
   Json tokenizer = {{"model", {{"type", "BPE"}, {"merges", read_merges(merges)}}}};
   set_rules(tokenizer,
             json_get_or<std::string>(config, "tokenizer_class", "GPT2Tokenizer", config_path.string()));

@@ -9,7 +9,7 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kRowsInJob = 64;
+constexpr std::int64_t kRowsInJob = 128;
 
 struct HeadPlanes {
   std::byte *keys, *values;
@@ -59,18 +59,29 @@ void write_token(const AttentionLayer& layer, const CachedSequence& sequence, st
 
 }  // namespace
 
+// A piece of work is one head of one block: two threads in the lines of one would wait for each other.
 void write_cache(const AttentionLayer& layer, std::span<const CachedSequence> sequences, const NewKeys& rows,
                  ThreadPool& pool, const KernelSet& set) {
   const CacheLayout& cache = layer.cache;
-  constexpr std::int64_t kPiece = 8;  // tokens
-  for (const CachedSequence& sequence : sequences)
-    pool.parallel_for(sequence.queries, kPiece, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t i = begin; i < end; ++i)
-        for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
-          const std::int64_t at = (sequence.first_query + i) * rows.stride + head * cache.head_dim;
-          write_token(layer, sequence, sequence.past + i, head, rows.k + at, rows.v + at, set);
+  constexpr std::int64_t kWorthSharing = 8;  // tokens
+  for (const CachedSequence& sequence : sequences) {
+    if (sequence.queries == 0) continue;
+    const std::int64_t tokens = cache.block_tokens, end = sequence.past + sequence.queries;
+    const std::int64_t first_block = sequence.past / tokens,
+                       pieces = ((end - 1) / tokens - first_block + 1) * cache.kv_heads;
+    const std::int64_t grain = sequence.queries < kWorthSharing ? pieces : 1;
+    pool.parallel_for(pieces, grain, [&](std::int64_t first, std::int64_t last, int) {
+      for (std::int64_t piece = first; piece < last; ++piece) {
+        const std::int64_t block = first_block + piece / cache.kv_heads, head = piece % cache.kv_heads;
+        for (std::int64_t position = std::max(sequence.past, block * tokens);
+             position < std::min(end, (block + 1) * tokens); ++position) {
+          const std::int64_t at =
+              (sequence.first_query + position - sequence.past) * rows.stride + head * cache.head_dim;
+          write_token(layer, sequence, position, head, rows.k + at, rows.v + at, set);
         }
+      }
     });
+  }
 }
 
 std::int64_t attention_queries(const AttentionLayer& layer) {
@@ -81,7 +92,7 @@ std::int64_t attention_scratch(const AttentionLayer& layer) {
   const CacheLayout& cache = layer.cache;
   const std::int64_t width = (cache.head_dim + 15) / 16 * 16;
   const std::int64_t rows = attention_queries(layer) * (layer.heads / cache.kv_heads) + 8;
-  return 2 * cache.block_tokens * width + rows * (cache.block_tokens + 2 * width + 2) + 16;
+  return 2 * cache.block_tokens * (width + 1) + rows * (cache.block_tokens + 2 * width + 3) + 16;
 }
 
 void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequences, const AttentionRows& rows,
@@ -104,37 +115,39 @@ void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequenc
     work += sequence.queries * (sequence.past + sequence.queries) * layer.heads * layer.cache.head_dim;
   constexpr std::int64_t kWorthSharing = 1 << 17;
   const auto count = static_cast<std::int64_t>(pieces.size());
-  pool.parallel_for(count, work < kWorthSharing ? std::max<std::int64_t>(1, count) : 1,
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      thread_local AlignedBuffer memory;  // kept from layer to layer
-                      memory.reserve(scratch);
-                      for (std::int64_t i = begin; i < end; ++i) {
-                        const Piece& piece = pieces[static_cast<std::size_t>(i)];
-                        const CachedSequence& sequence = *piece.sequence;
-                        const std::int64_t group = layer.heads / layer.cache.kv_heads;
-                        const std::int64_t row = sequence.first_query + piece.first;
-                        const std::int64_t column = piece.kv_head * group * layer.cache.head_dim;
-                        set.attend({.type = layer.cache.type,
-                                    .block_tokens = layer.cache.block_tokens,
-                                    .head_dim = layer.cache.head_dim,
-                                    .keys = layer.base + piece.kv_head * layer.cache.head_bytes(),
-                                    .values_at = layer.cache.block_tokens * layer.cache.head_dim *
-                                                 layer.cache.element_bytes(),
-                                    .block_stride = layer.block_stride,
-                                    .blocks = sequence.blocks.data(),
-                                    .past = sequence.past,
-                                    .sliding_window = layer.sliding_window,
-                                    .first = piece.first,
-                                    .last = std::min(piece.first + step, sequence.queries),
-                                    .group = group,
-                                    .scale = layer.scale,
-                                    .q = rows.q + row * rows.q_stride + column,
-                                    .out = rows.out + row * rows.out_stride + column,
-                                    .q_stride = rows.q_stride,
-                                    .out_stride = rows.out_stride,
-                                    .scratch = reinterpret_cast<float*>(memory.data())});
-                      }
-                    });
+  pool.parallel_for(
+      count, work < kWorthSharing ? std::max<std::int64_t>(1, count) : 1,
+      [&](std::int64_t begin, std::int64_t end, int) {
+        thread_local AlignedBuffer memory;  // kept from layer to layer
+        memory.reserve(scratch);
+        for (std::int64_t i = begin; i < end; ++i) {
+          const Piece& piece = pieces[static_cast<std::size_t>(i)];
+          const CachedSequence& sequence = *piece.sequence;
+          const std::int64_t group = layer.heads / layer.cache.kv_heads;
+          const std::int64_t row = sequence.first_query + piece.first;
+          const std::int64_t column = piece.kv_head * group * layer.cache.head_dim;
+          set.attend(
+              {.type = layer.cache.type,
+               .block_tokens = layer.cache.block_tokens,
+               .head_dim = layer.cache.head_dim,
+               .keys = layer.base + piece.kv_head * layer.cache.head_bytes(),
+               .values_at = layer.cache.block_tokens * layer.cache.head_dim * layer.cache.element_bytes(),
+               .block_stride = layer.block_stride,
+               .blocks = sequence.blocks.data(),
+               .past = sequence.past,
+               .sliding_window = layer.sliding_window,
+               .first = piece.first,
+               .last = std::min(piece.first + step, sequence.queries),
+               .group = group,
+               .rounded = (sequence.prompt || sequence.queries > 1) && layer.cache.type != CacheType::f32,
+               .scale = layer.scale,
+               .q = rows.q + row * rows.q_stride + column,
+               .out = rows.out + row * rows.out_stride + column,
+               .q_stride = rows.q_stride,
+               .out_stride = rows.out_stride,
+               .scratch = reinterpret_cast<float*>(memory.data())});
+        }
+      });
 }
 
 }  // namespace retort

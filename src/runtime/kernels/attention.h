@@ -36,6 +36,7 @@ struct CachedSequence {
   std::int64_t past = 0;         // positions before the first of these queries
   std::int64_t first_query = 0;  // row of q, k, v and out
   std::int64_t queries = 0;
+  bool prompt = false;  // more than one query are, too
 };
 
 struct AttentionLayer {
@@ -57,7 +58,8 @@ struct NewKeys {
 void write_cache(const AttentionLayer& layer, std::span<const CachedSequence> sequences, const NewKeys& rows,
                  ThreadPool& pool, const KernelSet& set = kernel_set());
 
-// q, out: [rows][heads · head_dim], rows `stride` apart. The new positions are in the cache already.
+// q, out: [rows][heads · head_dim], rows `stride` apart. The new positions are in the cache already. Where it
+// is not fp32, those of a prompt are rounded to about its precision.
 struct AttentionRows {
   const float* q = nullptr;
   float* out = nullptr;
@@ -79,6 +81,7 @@ struct AttentionJob {
   std::int64_t sliding_window = 0;
   std::int64_t first = 0, last = 0;  // queries, counted within the sequence
   std::int64_t group = 1;            // heads
+  bool rounded = false;              // products may be those of 16-bit integers
   float scale = 0;
   const float* q = nullptr;  // of query `first`, the group's first head
   float* out = nullptr;

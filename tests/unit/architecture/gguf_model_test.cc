@@ -11,6 +11,7 @@
 #include "architecture/importance.h"
 #include "architecture/mixture.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "formats/safetensors.h"
 #include "support/temporary_folder.h"
 
@@ -196,6 +197,24 @@ TEST(Mixture, EveryRowFitsEveryShape) {
       EXPECT_EQ(columns % choose_encoding(mixture, config, stored).block_size, 0) << mixture.name;
     }
   EXPECT_THROW(find_mixture("q4_k_x", "test"), Error);
+}
+
+TEST(Mixture, EveryEncodingIsOne) {
+  for (const Encoding* encoding : encodings()) {
+    if (encoding->activations_only) continue;
+    EXPECT_NO_THROW(find_mixture(encoding->name, "test"));
+  }
+}
+
+TEST(OpenModelWeights, SaysWhatItOpens) {
+  TemporaryFolder folder;
+  write_file_atomically(folder / "notes.txt", "neither");
+  try {
+    open_model_weights(folder / "notes.txt");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("a model folder, or a GGUF file"));
+  }
 }
 
 TEST(Mixture, GivesMoreBitsToWhatLosesMost) {

@@ -36,6 +36,10 @@ TEST(Json, RefusesWhatIsNotJson) {
   EXPECT_THAT(message([] { parse_json(std::string(300, '[') + std::string(300, ']'), "f"); }),
               HasSubstr("deeper than 256"));
   EXPECT_NO_THROW(parse_json("\"" + std::string(300, '[') + "\"", "f"));
+  EXPECT_THAT(message([] { parse_json("[1e999]", "f"); }), HasSubstr("f: found a number too large"));
+  EXPECT_THAT(message([] { parse_sorted_json("[1e999]", "f"); }), HasSubstr("f: found a number too large"));
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  EXPECT_THAT(message([&] { parse_sorted_json(deep, "f"); }), HasSubstr("deeper than 256"));
 }
 
 TEST(Json, GetChecksTypesAndNamesTheKey) {

@@ -164,6 +164,26 @@ TEST(Engine, ReusedPrefixesGiveTheSame) {
   expect_near(read(engine, id, std::span(prompt).subspan(64)), fresh, 1e-5f);
 }
 
+TEST(Engine, APromptGivesTheSameBitsWhereverItIsCut) {
+  ModelConfig config = small_config();
+  config.head_dim = 16;
+  const auto weights = std::make_shared<RandomWeights>(config);
+  const std::vector<TokenId> prompt = random_tokens(70, 1);
+  for (const char* type : {"f32", "f16", "q8"}) {
+    Engine engine(weights, {.cache_dtype = type, .reuse_prefix = false});
+    const std::vector<float> whole = read_alone(engine, prompt);
+    for (const std::size_t last : {1u, 2u, 38u}) {
+      const SequenceId id = engine.cache().add();
+      read(engine, id, std::span(prompt).first(prompt.size() - last));
+      const Piece rest{.sequence = id, .tokens = std::span(prompt).last(last), .prompt = true};
+      ASSERT_EQ(engine.step(std::span(&rest, 1)), 1);
+      const std::span<float> logits = engine.logits(0, 1);
+      EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()), whole) << type << ' ' << last;
+      engine.cache().remove(id);
+    }
+  }
+}
+
 TEST(Engine, SmallerCacheTypesStayClose) {
   const auto weights = std::make_shared<RandomWeights>(qwen3_like());
   const std::vector<TokenId> prompt = random_tokens(90, 1);

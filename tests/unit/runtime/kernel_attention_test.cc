@@ -119,6 +119,42 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{CacheType::f16, 4, 2, 128, 32, 0}, Case{CacheType::f16, 2, 1, 20, 64, 33},
                       Case{CacheType::q8, 4, 4, 64, 32, 0}, Case{CacheType::q8, 6, 2, 36, 16, 9}));
 
+TEST(AttentionPieces, AQueryGivesTheSameBitsWhateverStandsWithIt) {
+  ThreadPool pool(2);
+  constexpr std::int64_t kLength = 100, kHeads = 4, kKvHeads = 2, kDim = 64, kTokens = 32;
+  const std::vector<std::int32_t> blocks = {3, 0, 2, 1};
+  const auto k = normal_values(kLength * kKvHeads * kDim, 1), v = normal_values(kLength * kKvHeads * kDim, 2),
+             q = normal_values(kLength * kHeads * kDim, 3);
+  for (const CacheType type : {CacheType::f32, CacheType::f16, CacheType::q8}) {
+    const CacheLayout cache{.type = type, .block_tokens = kTokens, .kv_heads = kKvHeads, .head_dim = kDim};
+    AlignedBuffer memory(static_cast<std::size_t>(4 * cache.bytes()));
+    const AttentionLayer layer{.cache = cache,
+                               .base = memory.data(),
+                               .block_stride = cache.bytes(),
+                               .heads = kHeads,
+                               .scale = 0.125f};
+    for (const KernelSet* set : kernel_sets()) {
+      // Each piece is written and attended to before the next one is there.
+      const auto attend_in = [&](const std::vector<std::int64_t>& pieces) {
+        std::fill(memory.data(), memory.data() + memory.size(), std::byte{0x7d});
+        std::vector<float> out(q.size());
+        std::int64_t past = 0;
+        for (const std::int64_t count : pieces) {
+          const CachedSequence piece{.blocks = blocks, .past = past, .first_query = past, .queries = count};
+          write_cache(layer, std::span(&piece, 1), {.k = k.data(), .v = v.data(), .stride = kKvHeads * kDim},
+                      pool, *set);
+          attend(layer, std::span(&piece, 1),
+                 {.q = q.data(), .out = out.data(), .q_stride = kHeads * kDim, .out_stride = kHeads * kDim},
+                 pool, *set);
+          past += count;
+        }
+        return out;
+      };
+      EXPECT_EQ(attend_in({100}), attend_in({2, 31, 5, 60, 2})) << set->name;
+    }
+  }
+}
+
 TEST(KernelVectors, NormsOfActivations) {
   ThreadPool pool(2);
   for (const std::int64_t columns : {5, 64, 288, 1030}) {
