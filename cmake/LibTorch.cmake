@@ -12,8 +12,8 @@ endif()
 
 add_library(retort_libtorch INTERFACE)
 target_include_directories(retort_libtorch SYSTEM INTERFACE ${torch_dir}/include ${torch_dir}/include/torch/csrc/api/include)
-target_link_libraries(retort_libtorch INTERFACE ${torch_dir}/lib/libtorch.so ${torch_dir}/lib/libtorch_cpu.so
-                      ${torch_dir}/lib/libc10.so)
+# Not libtorch.so: it holds nothing, and in the CUDA build it needs all of CUDA.
+target_link_libraries(retort_libtorch INTERFACE ${torch_dir}/lib/libtorch_cpu.so ${torch_dir}/lib/libc10.so)
 target_link_options(retort_libtorch INTERFACE -Wl,-rpath,${torch_dir}/lib)
 # The OpenMP runtime that the wheel brings: a second one beside it would have its own threads.
 file(GLOB torch_openmp ${torch_dir}/lib/libgomp*.so*)
