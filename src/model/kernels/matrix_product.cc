@@ -16,13 +16,9 @@ constexpr std::int64_t kFewestRows = 64;
 constexpr std::int64_t kTilesAtOnce = 8;
 
 bool has_tiles() {
-#if defined(__x86_64__)
   static const bool has =
-      machine().has("avx512_bf16") && machine().has("avx512bw") && !machine().has("amx_bf16");
+      std::string_view(cpu_kernels_name()) == "avx512_bf16" && !machine().has("amx_bf16");
   return has;
-#else
-  return false;
-#endif
 }
 
 bool strided(const at::Tensor& x) { return x.dim() == 2 && (x.stride(0) == 1 || x.stride(1) == 1); }
