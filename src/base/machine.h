@@ -1,4 +1,5 @@
-// What machine this is: for reports, for benchmark tables and for checkpoints (bit-equality holds on one machine only).
+// What machine this is: for reports, for benchmark tables and for checkpoints (bit-equality holds on one
+// machine only).
 #pragma once
 
 #include <cstdint>
@@ -10,11 +11,12 @@
 namespace retort {
 
 struct Machine {
-  std::string cpu;                       // "AMD EPYC 9R14"
-  int threads = 1;                       // usable by this process (cgroup and affinity counted)
-  std::vector<std::string> instructions; // of avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16 asimddp i8mm sve …
+  std::string cpu;  // "AMD EPYC 9R14"
+  int threads = 1;  // usable by this process (cgroup and affinity counted)
+  std::vector<std::string>
+      instructions;  // of avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16 asimddp i8mm sve …
   std::uint64_t memory_bytes = 0;
-  std::string system;                    // "Debian GNU/Linux 12, Linux 6.1"
+  std::string system;  // "Debian GNU/Linux 12, Linux 6.1"
 
   bool has(const std::string& instruction) const;
   // bf16 multiplication in hardware: without it bf16 training on CPU is slower than fp32.
@@ -29,8 +31,9 @@ std::uint64_t peak_memory_bytes();
 std::uint64_t resident_memory_bytes();
 // Starts the peak anew at the present value (where the kernel allows it; false if not).
 bool reset_peak_memory();
-// From now on the process keeps what it frees for its next allocations: a training step takes the same buffers again and again,
-// and pages that go back to the system come back zeroed, which costs 4 % of a step. Does nothing where the C library cannot.
+// From now on the process keeps what it frees for its next allocations: a training step takes the same
+// buffers again and again, and pages that go back to the system come back zeroed, which costs 4 % of a step.
+// Does nothing where the C library cannot.
 void keep_freed_memory();
 
 }  // namespace retort

@@ -105,7 +105,8 @@ at::Tensor Linear::product(const at::Tensor& x) const {
   leaves.insert(leaves.end(), biases_.begin(), biases_.end());
   const bool trained =
       std::any_of(leaves.begin(), leaves.end(), [](const at::Tensor& t) { return t.requires_grad(); });
-  if (!at::GradMode::is_enabled() || !(x.requires_grad() || trained)) return matrix_product(x, weight_.t(), bias_);
+  if (!at::GradMode::is_enabled() || !(x.requires_grad() || trained))
+    return matrix_product(x, weight_.t(), bias_);
   return LinearFunction::apply(x, weight_, optional_of(bias_), at::TensorList(leaves));
 }
 

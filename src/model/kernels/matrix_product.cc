@@ -16,8 +16,7 @@ constexpr std::int64_t kFewestRows = 64;
 constexpr std::int64_t kTilesAtOnce = 8;
 
 bool has_tiles() {
-  static const bool has =
-      std::string_view(cpu_kernels_name()) == "avx512_bf16" && !machine().has("amx_bf16");
+  static const bool has = std::string_view(cpu_kernels_name()) == "avx512_bf16" && !machine().has("amx_bf16");
   return has;
 }
 
