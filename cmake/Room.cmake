@@ -87,7 +87,7 @@ function(retort_room name)
   set(uses ${ROOM_UNPARSED_ARGUMENTS})
   list(TRANSFORM uses PREPEND retort_)
   # Each room's headers are reached through a folder that holds only that room, so that "may use" is enforced.
-  set(door ${RETORT_DOORS}/${name})
+  set(door ${CMAKE_BINARY_DIR}/include/${name})
   file(MAKE_DIRECTORY ${door})
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/src/${name} ${door}/${name} SYMBOLIC)
   if(sources)

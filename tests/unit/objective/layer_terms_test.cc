@@ -1,5 +1,6 @@
 // Terms on layers and weights: values and gradients against formulas in fp64 over hidden states and openly
-// computed attention maps, and the contract that all of them keep.
+// computed attention maps, and the contract that all of them keep. Long because every term is held against
+// the same two models, batch and reference maps, which stand here once.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
