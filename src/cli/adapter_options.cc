@@ -25,7 +25,8 @@ void AdapterOptions::visit(OptionList& list) {
   list.add("use_dora", dora, "train the weights' row lengths apart from their directions");
   list.add("num_virtual_tokens", virtual_tokens, "length of the prefix");
   list.add("base_encoding", base_encoding,
-           "keep the frozen linear layers in 8 or 4 bits while the adapter learns (QLoRA): i8_channel, q8_0, "
+           "keep the frozen linear layers in 8 or 4 bits while the adapter learns (QLoRA): i8_channel, "
+           "f8_channel, q8_0, "
            "q4_0, "
            "q4_k …, decoded tile by tile in each product; none: in the run's precision");
   list.add("freeze", freeze, "parameters that stay as they are: parts of names, or '*' for any text");

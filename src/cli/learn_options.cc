@@ -15,10 +15,10 @@ void LearnOptions::visit(OptionList& list, bool distill) {
              "or which one a sequence gets: the first whose up_to is not below the prompt's length or the "
              "student's loss")
         .choices = {"weight", "confidence", "entropy", "prompt_length", "student_loss"};
-    list.add(
-        "teacher_encoding", teacher_encoding,
-        "keep teachers' linear layers in 8 or 4 bits: i8_channel, q8_0, q4_k …; how close that is to the "
-        "teacher itself is measured and logged; none: in the run's precision");
+    list.add("teacher_encoding", teacher_encoding,
+             "keep teachers' linear layers in 8 or 4 bits: i8_channel, f8_channel, q8_0, q4_k …; how close "
+             "that is to the "
+             "teacher itself is measured and logged; none: in the run's precision");
     list.add("teacher_kl_limit", teacher_kl_limit,
              "nats per token by which an encoded teacher may differ; else it is used as it is");
     list.add("traces", traces, "or: what `retort trace` recorded of it").path = PathRole::input;

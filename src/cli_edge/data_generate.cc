@@ -145,6 +145,7 @@ class DataGenerate : public Verb {
         messages.push_back({{"role", "assistant"}, {"content", answer.text}});
         Json line = {{"messages", messages}, {"likelihood", answer.likelihood}};
         if (answer.judged != 0) line["judged"] = answer.judged;
+        if (answer.nearness != 0) line["nearness"] = answer.nearness;
         text += line.dump() + "\n";
       }
     return text;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/example.h"
+#include "evaluate/metrics/bleu.h"
 
 namespace retort {
 namespace {
@@ -17,15 +18,22 @@ struct Draft {
   double log_probability = 0;
 };
 
+// BLEU-4 of one text, tokens of Chinese its characters (sacrebleu's zh), counts of longer n-grams smoothed.
+double nearness(const std::string& text, const std::string& reference) {
+  const BleuOptions options{.tokenize = "zh"};
+  return bleu_score(bleu_counts(text, reference, options), options);
+}
+
 }  // namespace
 
 void WriterOptions::visit(OptionList& list) {
   list.add("best_of", best_of, "answers written to each question");
   list.add("keep", keep, "of those that pass, so many are kept at most, different ones");
-  list.add(
-          "rank", rank,
-          "which are the best: by mean log-probability under the writer, or under the judge; or the shortest")
-      .choices = {"likelihood", "judge", "shortest"};
+  list.add("rank", rank,
+           "which are the best: by mean log-probability under the writer, or under the judge; the shortest; "
+           "or those "
+           "nearest to the data's answer, by BLEU-4")
+      .choices = {"likelihood", "judge", "shortest", "reference"};
   list.add(
           "check", check,
           "compare with the data's answer: number, the one behind #### or the last; regex, the last match of "
@@ -126,7 +134,8 @@ std::vector<std::vector<WrittenAnswer>> AnswerWriter::write(const std::vector<Op
     else
       answers.push_back(
           {.text = text,
-           .likelihood = draft.log_probability / static_cast<double>(std::max<std::int64_t>(1, count))});
+           .likelihood = draft.log_probability / static_cast<double>(std::max<std::int64_t>(1, count)),
+           .nearness = options_.rank == "reference" ? nearness(text, question.reference) : 0});
   }
   for (std::size_t q = 0; q < questions.size(); ++q) {
     std::vector<WrittenAnswer>& answers = kept[q];
@@ -137,6 +146,7 @@ std::vector<std::vector<WrittenAnswer>> AnswerWriter::write(const std::vector<Op
           answers, [&](const WrittenAnswer& answer) { return answer.judged < options_.judge_above; }));
     std::stable_sort(answers.begin(), answers.end(), [&](const WrittenAnswer& a, const WrittenAnswer& b) {
       if (options_.rank == "judge") return a.judged > b.judged;
+      if (options_.rank == "reference") return a.nearness > b.nearness;
       if (options_.rank == "shortest") return a.text.size() < b.text.size();
       return a.likelihood > b.likelihood;
     });

@@ -42,6 +42,7 @@ struct WrittenAnswer {
   std::string text;
   double likelihood = 0;  // mean log-probability of its tokens under the writer
   double judged = 0;      // under the judge
+  double nearness = 0;    // of rank: reference (Kim & Rush 2016, §3.3): its BLEU-4 with the data's answer
 };
 
 class AnswerWriter {

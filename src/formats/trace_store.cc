@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -78,19 +79,25 @@ class BitWriter {
 class BitReader {
  public:
   explicit BitReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  // width ≤ 56
   std::uint64_t get(int width) {
-    for (; held_ < width; held_ += 8) {
-      if (next_ < bytes_.size()) bits_ |= static_cast<std::uint64_t>(bytes_[next_]) << held_;
-      ++next_;
-    }
+    if (held_ < width) refill();
     const std::uint64_t value = bits_ & ((std::uint64_t{1} << width) - 1);
     bits_ >>= width;
     held_ -= width;
     return value;
   }
-  bool overrun() const { return next_ > bytes_.size(); }
+  bool overrun() const { return held_ < 0; }
 
  private:
+  // Behind the end come zeros, of which held_ keeps count.
+  void refill() {
+    while (held_ <= 56 && next_ < bytes_.size()) {
+      bits_ |= static_cast<std::uint64_t>(bytes_[next_++]) << held_;
+      held_ += 8;
+    }
+  }
+
   std::span<const std::byte> bytes_;
   std::uint64_t bits_ = 0;
   int held_ = 0;
@@ -109,30 +116,44 @@ TraceManifest read_manifest(const fs::path& folder) {
   return TraceManifest::from_json(read_json(file), file.string());
 }
 
-// Appends one position's entries to rows.
+// What each level of kLogBits says: a logarithm and its probability.
+struct Levels {
+  std::array<float, 1 << kLogBits> log_probs, probs;
+  Levels() {
+    for (std::size_t level = 0; level < probs.size(); ++level) {
+      const double log_prob = log_of(level, kLogBits);
+      log_probs[level] = static_cast<float>(log_prob);
+      probs[level] = static_cast<float>(std::exp(log_prob));
+    }
+  }
+};
+
+// Appends one position's entries to rows. An id past the vocabulary becomes its size: the caller reports it.
 void decode_position(BitReader& in, const TraceManifest& manifest, const Widths& widths, TraceRows& rows) {
+  static const Levels levels;
   const auto top = static_cast<std::int64_t>(in.get(widths.top));
   const auto sampled = static_cast<std::int64_t>(in.get(widths.sampled));
   const double tail = sampled > 0 ? std::exp(log_of(in.get(kTailBits), kTailBits)) : 0;
   const std::size_t begin = rows.ids.size(), end = begin + static_cast<std::size_t>(rows.width);
-  double top_mass = 0, drawn = 0;
-  for (std::int64_t i = 0; i < std::min(top + sampled, rows.width); ++i) {
-    rows.ids.push_back(static_cast<std::int64_t>(in.get(widths.id)));
-    const double log_prob = log_of(in.get(kLogBits), kLogBits);
-    const double draws = i < top ? 0 : static_cast<double>(in.get(widths.draws) + 1);
-    rows.log_probs.push_back(static_cast<float>(log_prob));
-    rows.probs.push_back(static_cast<float>(i < top ? std::exp(log_prob) : draws));
-    (i < top ? top_mass : drawn) += rows.probs.back();
-  }
-  // Rounded probabilities are scaled to the exact mass that they share.
-  for (std::size_t i = begin; i < rows.ids.size(); ++i) {
-    const bool is_top = static_cast<std::int64_t>(i - begin) < top;
-    rows.probs[i] *= static_cast<float>(is_top ? (1 - tail) / top_mass : tail / drawn);
-    if (rows.ids[i] >= manifest.vocab_size) rows.ids[i] = manifest.vocab_size;  // reported by the caller
-  }
   rows.ids.resize(end, 0);
   rows.log_probs.resize(end, 0);
   rows.probs.resize(end, 0);
+  std::int64_t* const ids = rows.ids.data() + begin;
+  float* const log_probs = rows.log_probs.data() + begin;
+  float* const probs = rows.probs.data() + begin;
+  const std::int64_t count = std::min(top + sampled, rows.width), kept = std::min(top, count);
+  double top_mass = 0, drawn = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    ids[i] = std::min(static_cast<std::int64_t>(in.get(widths.id)), manifest.vocab_size);
+    const auto level = static_cast<std::size_t>(in.get(kLogBits));
+    log_probs[i] = levels.log_probs[level];
+    probs[i] = i < kept ? levels.probs[level] : static_cast<float>(in.get(widths.draws) + 1);
+    (i < kept ? top_mass : drawn) += probs[i];
+  }
+  // Rounded probabilities are scaled to the exact mass that they share.
+  const auto top_scale = static_cast<float>((1 - tail) / top_mass),
+             drawn_scale = static_cast<float>(tail / drawn);
+  for (std::int64_t i = 0; i < count; ++i) probs[i] *= i < kept ? top_scale : drawn_scale;
 }
 
 }  // namespace

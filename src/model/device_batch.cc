@@ -9,10 +9,14 @@ template <class From, class To>
 at::Tensor to_device(const std::vector<From>& values, at::ScalarType dtype, at::Device device) {
   const at::Tensor host = at::empty({static_cast<std::int64_t>(values.size())}, at::TensorOptions(dtype));
   std::copy(values.begin(), values.end(), host.data_ptr<To>());
-  return host.to(device);
+  return send(host, device);
 }
 
 }  // namespace
+
+at::Tensor send(const at::Tensor& host, at::Device device) {
+  return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host.to(device);
+}
 
 DeviceBatch upload(const Batch& batch, at::Device device) {
   DeviceBatch out;

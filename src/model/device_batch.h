@@ -25,6 +25,10 @@ struct DeviceBatch {
   Packing packing() const { return {starts, cu_seqlens, max_length}; }
 };
 
+// `host` on `device`. A GPU gets it from pinned memory, in its turn: the caller goes on, so that the launches
+// of a step never wait for what is still running.
+at::Tensor send(const at::Tensor& host, at::Device device);
+
 DeviceBatch upload(const Batch& batch, at::Device device);
 
 }  // namespace retort

@@ -13,8 +13,9 @@ void TracedKl::prepare(const StepView& view) {
   const std::vector<std::int64_t> shape = {rows.rows(), rows.width};
   const at::Device device = view.batch.labels.device();
   const auto upload_rows = [&]<class T>(const std::vector<T>& values, at::ScalarType type) {
-    return at::from_blob(const_cast<T*>(values.data()), shape, at::TensorOptions(type))
-        .to(device, type, false, /*copy=*/true);
+    const at::Tensor borrowed =
+        at::from_blob(const_cast<T*>(values.data()), shape, c10::CppTypeToScalarType<T>::value);
+    return send(borrowed, device).to(type, /*non_blocking=*/false, /*copy=*/device.is_cpu());
   };
   ids_ = upload_rows(rows.ids, at::kLong);
   log_probs_ = upload_rows(rows.log_probs, at::kFloat);
@@ -27,7 +28,8 @@ at::Tensor TracedKl::chunk(const LogitChunk& chunk, double lambda, const at::Ten
   const std::int64_t rows = z.size(0);
   const at::Tensor ids = ids_.narrow(0, chunk.first, rows), probs = probs_.narrow(0, chunk.first, rows);
   const at::Tensor& log_sum_exp = chunk.student_log_sum_exp(tau);
-  const at::Tensor log_student = z.gather(1, ids).div_(tau).sub_(log_sum_exp.unsqueeze(1));
+  const at::Tensor scaled = tau == 1 ? z : z / tau;
+  const at::Tensor log_student = scaled.gather(1, ids).sub_(log_sum_exp.unsqueeze(1));
   const at::Tensor value =
       (log_probs_.narrow(0, chunk.first, rows) - log_student).mul_(probs).sum(1).mul_(tau * tau);
   if (gradient.defined()) {
@@ -38,7 +40,7 @@ at::Tensor TracedKl::chunk(const LogitChunk& chunk, double lambda, const at::Ten
                                   log_sum_exp.const_data_ptr<float>()[c], scale.const_data_ptr<float>()[c],
                                   gradient.mutable_data_ptr<float>() + c * gradient.stride(0));
     } else {
-      gradient.add_((z / tau - log_sum_exp.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
+      gradient.add_((scaled - log_sum_exp.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
     }
     gradient.scatter_add_(1, ids, probs * scale.neg().unsqueeze(1));
   }

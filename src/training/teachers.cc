@@ -27,7 +27,7 @@ std::vector<std::size_t> sequences_of_targets(const Batch& batch) {
 }
 
 at::Tensor upload_floats(const std::vector<float>& values, at::Device device) {
-  return at::tensor(values, at::kFloat).to(device);
+  return send(at::tensor(values, at::kFloat), device);
 }
 
 // fp32 [T]: a teacher's weight at each target.
@@ -165,7 +165,7 @@ PanelMember Teachers::chosen_rows(std::size_t teacher, const std::vector<std::si
   if (!rows.empty()) {
     const DeviceBatch here = upload(mine, model.device());
     const ModelOutput output = model.forward(here, {}, {.targets_only = true});
-    member.rows.index_copy_(0, at::tensor(rows, at::kLong).to(model.device()), output.target_rows(here));
+    member.rows.index_copy_(0, send(at::tensor(rows, at::kLong), model.device()), output.target_rows(here));
   }
   return member;
 }

@@ -47,9 +47,9 @@ const Encoding* encoding_of(DType type);
 // The element type of f32, f16 and bf16, whose blocks are single elements.
 std::optional<DType> dtype_of(const Encoding& encoding);
 
-// Integers of i8_channel, whose scales lie beside the tensor (one a row): decode gives the bare integers. Not
-// in the list: it exists in safetensors only, and its row length is its block.
-extern const Encoding kI8Channel;
+// Codes whose scales lie beside the tensor, one a row: decode gives what the bare codes say. Not in the list:
+// i8_channel exists in safetensors only, f8_channel (f8_channel.h) in memory only.
+extern const Encoding kI8Channel, kF8Channel;
 
 // Rows of `columns` values each. importance: empty, or one weight per column, the same for all rows. Throws
 // Error (naming `where`) for values that are not finite or too large for the encoding's half-precision

@@ -7,6 +7,7 @@
 
 #include "architecture/i8_channel.h"
 #include "base/error.h"
+#include "formats/encodings/f8_channel.h"
 #include "model/kernels/launch.h"
 
 namespace retort {
@@ -54,14 +55,17 @@ EncodedWeight::EncodedWeight(const Encoding& encoding, std::int64_t rows, std::i
         {.where = where,
          .found = fmt::format("rows of {} weights", columns),
          .expected = fmt::format("a multiple of {}, the block of {}", encoding.block_size, encoding.name),
-         .advice = "Choose an encoding with smaller blocks: q8_0 and q4_0 have 32 weights, i8_channel any."});
+         .advice = "Choose an encoding with smaller blocks: q8_0 and q4_0 have 32 weights, i8_channel and "
+                   "f8_channel "
+                   "any."});
   if (!options.device().is_cpu() && !has_device_decoder(encoding))
     throw Error({.where = where,
                  .found = fmt::format("{} on a GPU", encoding.name),
-                 .expected = "i8_channel, q8_0, q4_0 or q4_k",
+                 .expected = "i8_channel, f8_channel, q8_0, q4_0 or q4_k",
                  .advice = ""});
   bytes_ = at::empty({rows, encoding.byte_size(columns)}, options.dtype(at::kByte));
-  if (&encoding == &kI8Channel) scales_ = at::empty({rows}, options.dtype(at::kFloat));
+  if (&encoding == &kI8Channel || &encoding == &kF8Channel)
+    scales_ = at::empty({rows}, options.dtype(at::kFloat));
 }
 
 void EncodedWeight::encode(std::int64_t begin, std::span<const float> values, const std::string& where) {
@@ -72,9 +76,11 @@ void EncodedWeight::encode(std::int64_t begin, std::span<const float> values, co
     const auto part = values.subspan(static_cast<std::size_t>(first * columns_),
                                      static_cast<std::size_t>((last - first) * columns_));
     std::uint8_t* out = bytes.data_ptr<std::uint8_t>() + first * bytes.size(1);
-    if (scales_.defined())
-      encode_i8_rows(part, columns_, {reinterpret_cast<std::int8_t*>(out), part.size()},
-                     {scales.data_ptr<float>() + first, static_cast<std::size_t>(last - first)});
+    const std::span row_scales(scales.data_ptr<float>() + first, static_cast<std::size_t>(last - first));
+    if (&encoding_ == &kI8Channel)
+      encode_i8_rows(part, columns_, {reinterpret_cast<std::int8_t*>(out), part.size()}, row_scales);
+    else if (&encoding_ == &kF8Channel)
+      encode_f8_rows(part, columns_, {out, part.size()}, row_scales, where);
     else
       encode_rows(encoding_, part, columns_, {}, reinterpret_cast<std::byte*>(out), where);
   });
@@ -148,7 +154,8 @@ at::Tensor encoded_linear(const at::Tensor& x, std::shared_ptr<const EncodedWeig
 }
 
 const Encoding& find_weight_encoding(const std::string& name, const std::string& where) {
-  if (name == kI8Channel.name) return kI8Channel;
+  for (const Encoding* channel : {&kI8Channel, &kF8Channel})
+    if (name == channel->name) return *channel;
   const Encoding& encoding = find_encoding(name, where);
   if (encoding.activations_only)
     throw Error({.where = where, .found = name, .expected = "an encoding of weights", .advice = ""});

@@ -34,7 +34,7 @@ class EncodedWeight {
   std::int64_t rows_, columns_;
   at::TensorOptions options_;
   at::Tensor bytes_;   // uint8 [rows, bytes of a row]
-  at::Tensor scales_;  // fp32 [rows] of i8_channel, which keeps them apart
+  at::Tensor scales_;  // fp32 [rows] of i8_channel and f8_channel, which keep them apart
 };
 
 // y = x Wᵀ + b, with a gradient for x alone. `bias` may be undefined.
@@ -42,11 +42,12 @@ at::Tensor encoded_linear(const at::Tensor& x, std::shared_ptr<const EncodedWeig
                           const at::Tensor& bias);
 
 // Decoders in tensor operations, equal to the encodings' own to the bit. `bytes` uint8 [n, bytes of a row] →
-// fp32 [n, columns]; i8_channel gives the bare integers.
+// fp32 [n, columns]; i8_channel and f8_channel give the bare codes' values.
 bool has_device_decoder(const Encoding& encoding);
 at::Tensor decode_on_device(const Encoding& encoding, const at::Tensor& bytes);
 
-// "i8_channel", or an encoding of the registry that stores weights. Error with the nearest name.
+// "i8_channel", "f8_channel", or an encoding of the registry that stores weights. Error with the nearest
+// name.
 const Encoding& find_weight_encoding(const std::string& name, const std::string& where);
 
 }  // namespace retort

@@ -60,11 +60,12 @@ const DeviceDecoder* find_decoder(const Encoding& encoding) {
 }  // namespace
 
 bool has_device_decoder(const Encoding& encoding) {
-  return &encoding == &kI8Channel || find_decoder(encoding) != nullptr;
+  return &encoding == &kI8Channel || &encoding == &kF8Channel || find_decoder(encoding) != nullptr;
 }
 
 at::Tensor decode_on_device(const Encoding& encoding, const at::Tensor& bytes) {
   if (&encoding == &kI8Channel) return bytes.contiguous().view(at::kChar).to(at::kFloat);
+  if (&encoding == &kF8Channel) return bytes.contiguous().view(at::kFloat8_e4m3fn).to(at::kFloat);
   const at::Tensor blocks = bytes.reshape({-1, encoding.bytes_per_block});
   return find_decoder(encoding)->decode(blocks).reshape({bytes.size(0), -1});
 }

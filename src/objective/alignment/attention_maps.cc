@@ -8,7 +8,7 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kMapElementsCpu = 1 << 18, kMapElementsGpu = 1 << 23;  // of fp32 scores in one block
+constexpr std::int64_t kMapElementsCpu = 1 << 18, kMapElementsGpu = 6 << 20;  // of fp32 scores in one block
 
 // The queries of one sequence.
 struct QueryList {
@@ -40,69 +40,102 @@ MapBlock make_block(const std::vector<QueryList>& lists, const std::vector<float
     for (std::int64_t j = 0; j < list.keys(); ++j)
       key_rows.data_ptr<std::int64_t>()[s * keys + j] = list.start + j;
   }
-  return {query_rows.to(device), key_rows.to(device), places.to(device), weights.to(device)};
+  return {send(query_rows, device), send(key_rows, device), send(places, device), send(weights, device)};
 }
 
-// true where query i must not see key j, [S, 1, R, L]; padded keys come after every query.
+// true where query i must not see key j, [S, R, L]; padded keys come after every query.
 at::Tensor unseen(const MapBlock& block, std::int64_t window) {
   const at::Tensor keys = at::arange(block.key_rows.size(1), block.places.options());
   const at::Tensor places = block.places.unsqueeze(2);
-  at::Tensor mask = keys > places;
-  if (window > 0) mask = mask.logical_or(keys <= places - window);
-  return mask.unsqueeze(1);
+  const at::Tensor mask = keys > places;
+  return window > 0 ? mask.logical_or(keys <= places - window) : mask;
 }
 
-// A block's rows of one side, fp32 [S · R, A, d] and [S · L, K, d].
-struct BlockRows {
-  at::Tensor queries, keys;
+// Heads of some rows of all layers of a side, [P · layers, S, n, d], and where they came from.
+struct Gathered {
+  at::Tensor values;               // fp32
+  std::vector<at::Tensor> places;  // per layer int64 [P · S · n], among the heads of all rows
 };
 
-// The channels of all queries, or of all keys, of [N, W].
-at::Tensor query_part(const at::Tensor& rows, const MapSide& side) {
-  return rows.narrow(1, side.first_query, side.queries * side.head_dim);
-}
-at::Tensor key_part(const at::Tensor& rows, const MapSide& side) {
-  return rows.narrow(1, side.first_key, side.keys * side.head_dim);
+// rows [S, n].
+Gathered gather(const MapSide& side, const std::vector<at::Tensor>& heads, const at::Tensor& rows) {
+  const std::int64_t count = heads.front().size(0), d = side.head_dim;
+  const at::Tensor values =
+      at::empty({count * static_cast<std::int64_t>(heads.size()), rows.size(0), rows.size(1), d},
+                side.rows.front().options().requires_grad(false));
+  Gathered out;
+  for (std::size_t l = 0; l < heads.size(); ++l) {
+    const at::Tensor source = side.rows[l].detach().reshape({-1, d});
+    const std::int64_t width = side.rows[l].size(1) / d;
+    out.places.push_back((rows * width + heads[l].view({-1, 1, 1})).flatten());
+    at::Tensor part = values.narrow(0, static_cast<std::int64_t>(l) * count, count).view({-1, d});
+    at::index_select_out(part, source, 0, out.places.back());
+  }
+  out.values = values.to(at::kFloat);
+  return out;
 }
 
-BlockRows rows_of(const MapSide& side, const MapBlock& block) {
-  const auto pick = [&](const at::Tensor& part, const at::Tensor& index) {
-    return part.index_select(0, index.flatten()).to(at::kFloat).view({index.numel(), -1, side.head_dim});
-  };
-  return {pick(query_part(side.rows, side), block.query_rows),
-          pick(key_part(side.rows, side), block.key_rows)};
+// The other way: adds x [P · layers, S, n, d] to the layers' gradients [N, W] where the heads came from.
+void scatter(const at::Tensor& x, const Gathered& from, std::vector<at::Tensor>& gradients) {
+  const std::int64_t d = x.size(3), count = x.size(0) / static_cast<std::int64_t>(gradients.size());
+  for (std::size_t l = 0; l < gradients.size(); ++l)
+    gradients[l].view({-1, d}).index_add_(
+        0, from.places[l], x.narrow(0, static_cast<std::int64_t>(l) * count, count).reshape({-1, d}));
 }
 
-// Log-probabilities [S, P, R, L], -inf where unseen.
-at::Tensor log_maps(const BlockRows& rows, const MapSide& side, const MapBlock& block,
+double scale_of(const MapSide& side) { return 1 / std::sqrt(static_cast<double>(side.head_dim)); }
+
+at::Tensor batched(const at::Tensor& x) { return x.flatten(0, 1); }
+
+// Log-probabilities [P · layers, S, R, L], -inf where unseen.
+at::Tensor log_maps(const Gathered& queries, const Gathered& keys, const MapSide& side,
                     const at::Tensor& mask) {
-  const auto split = [&](const at::Tensor& x, const at::Tensor& heads) {
-    return x.view({block.places.size(0), -1, x.size(1), x.size(2)}).index_select(2, heads);
-  };
-  const at::Tensor q = split(rows.queries, side.query_heads).permute({0, 2, 1, 3}),
-                   k = split(rows.keys, side.key_heads).permute({0, 2, 3, 1});
-  const double scale = 1 / std::sqrt(static_cast<double>(side.head_dim));
-  return (at::matmul(q, k) * scale)
-      .masked_fill(mask, -std::numeric_limits<float>::infinity())
+  const at::Tensor &q = queries.values, &k = keys.values;
+  return at::bmm(batched(q), batched(k).transpose(1, 2))
+      .view({q.size(0), q.size(1), q.size(2), k.size(2)})
+      .mul_(scale_of(side))
+      .masked_fill_(mask, -std::numeric_limits<float>::infinity())
       .log_softmax(-1);
 }
 
-// 0-dim: Σ weight · mean over heads of the distance.
-at::Tensor block_distance(MapDistance kind, const at::Tensor& log_student, const at::Tensor& log_teacher,
-                          const at::Tensor& mixing, const at::Tensor& mask, const MapBlock& block) {
-  at::Tensor log_s = log_student, map_s;
-  if (mixing.defined()) {
-    const at::Tensor flat = log_student.exp().flatten(2);  // [S, P_S, R · L]
-    map_s = at::matmul(mixing.softmax(1), flat).view(log_teacher.sizes());
-    log_s = map_s.clamp_min(1e-30).log();
-  }
+// A block's Σ weight · mean over heads of the distance, and where it goes down.
+struct BlockDistance {
+  at::Tensor sum;      // 0-dim
+  at::Tensor log_map;  // ∂sum / ∂ log_student, [P_S, S, R, L]; undefined when not wanted, as is
+  at::Tensor mixing;   // ∂sum / ∂ mixing
+};
+
+// Of heads that are compared one with one. `hidden`: what counts in neither map. log_teacher is used up.
+BlockDistance paired_distance(MapDistance kind, const at::Tensor& log_student, at::Tensor log_teacher,
+                              const at::Tensor& hidden, const at::Tensor& weights, bool with_gradient) {
+  BlockDistance out;
   const at::Tensor map_t = log_teacher.exp();
-  at::Tensor values;
-  if (kind == MapDistance::kl)
-    values = (log_teacher - log_s).masked_fill(mask, 0).mul(map_t).sum(-1);
-  else
-    values = ((map_s.defined() ? map_s : log_s.exp()) - map_t).square().sum(-1);
-  return values.mean(1).mul(block.weights).sum();
+  at::Tensor slope;  // ∂distance / ∂ log of the student's map
+  if (kind == MapDistance::kl) {
+    log_teacher.sub_(log_student).masked_fill_(hidden, 0);
+    out.sum = log_teacher.mul_(map_t).sum(-1).mul_(weights).sum();
+    if (with_gradient) slope = map_t.neg().masked_fill_(hidden, 0);
+  } else {
+    const at::Tensor map_s = log_student.exp(), difference = (map_s - map_t).masked_fill_(hidden, 0);
+    out.sum = difference.square().sum(-1).mul_(weights).sum();
+    if (with_gradient) slope = (difference * map_s).mul_(2);
+  }
+  if (with_gradient) out.log_map = slope.mul_(weights.unsqueeze(2));
+  return out;
+}
+
+// Of the teacher's heads and means of the student's.
+BlockDistance mixed_distance(MapDistance kind, const at::Tensor& log_student, const at::Tensor& log_teacher,
+                             const at::Tensor& mixing, const at::Tensor& hidden, const at::Tensor& weights,
+                             bool with_gradient) {
+  const at::Tensor own = log_student.exp(), mix = mixing.softmax(1);
+  const at::Tensor map_s = mix.mm(own.flatten(1)).view(log_teacher.sizes()).clamp_min_(1e-30);
+  BlockDistance out = paired_distance(kind, map_s.log(), log_teacher, hidden, weights, with_gradient);
+  if (!with_gradient) return out;
+  const at::Tensor by_map = out.log_map.div_(map_s).flatten(1);  // ∂sum / ∂map_s, [P_T, S · R · L]
+  out.mixing = at::_softmax_backward_data(by_map.mm(own.flatten(1).t()), mix, 1, at::kFloat);
+  out.log_map = mix.t().mm(by_map).view(own.sizes()).mul_(own);
+  return out;
 }
 
 }  // namespace
@@ -153,44 +186,49 @@ std::vector<MapBlock> map_blocks(const DeviceBatch& batch, const std::vector<flo
 
 at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide& teacher,
                         const at::Tensor& mixing, const std::vector<MapBlock>& blocks) {
-  const bool recording = at::GradMode::is_enabled() &&
-                         (student.rows.requires_grad() || (mixing.defined() && mixing.requires_grad()));
+  const bool recording = at::GradMode::is_enabled() && (student.rows.front().requires_grad() ||
+                                                        (mixing.defined() && mixing.requires_grad()));
   const at::NoGradGuard no_grad;
-  const at::TensorOptions fp32 = student.rows.options().dtype(at::kFloat);
-  at::Tensor total = at::zeros({}, fp32.dtype(at::kDouble)), gradient, mixing_gradient;
+  const at::TensorOptions fp32 = student.rows.front().options().dtype(at::kFloat);
+  at::Tensor total = at::zeros({}, fp32.dtype(at::kDouble)), mixing_gradient;
+  std::vector<at::Tensor> gradients;
   if (recording) {
-    gradient = at::zeros(student.rows.sizes(), fp32);
+    for (const at::Tensor& rows : student.rows) gradients.push_back(at::zeros(rows.sizes(), fp32));
     if (mixing.defined()) mixing_gradient = at::zeros_like(mixing);
   }
   for (const MapBlock& block : blocks) {
     const at::Tensor mask = unseen(block, student.window);
-    const at::Tensor log_teacher =
-        log_maps(rows_of(teacher, block), teacher, block,
-                 teacher.window == student.window ? mask : unseen(block, teacher.window));
-    const auto leaf = [&](const at::Tensor& x) { return x.detach().requires_grad_(recording); };
-    BlockRows rows = rows_of(student, block);
-    rows = {leaf(rows.queries), leaf(rows.keys)};
-    const at::AutoGradMode enable(recording);
-    const at::Tensor mix = mixing.defined() ? leaf(mixing) : mixing;
     // Where the teacher looks and the student cannot, no gradient could tell it to.
-    const at::Tensor hidden =
-        teacher.window == student.window ? mask : mask.logical_or(unseen(block, teacher.window));
-    const at::Tensor sum =
-        block_distance(kind, log_maps(rows, student, block, mask), log_teacher, mix, hidden, block);
-    total += sum.detach();
+    at::Tensor teacher_mask = mask, hidden = mask;
+    if (teacher.window != student.window) {
+      teacher_mask = unseen(block, teacher.window);
+      hidden = mask.logical_or(teacher_mask);
+    }
+    const at::Tensor log_teacher =
+        log_maps(gather(teacher, teacher.query_heads, block.query_rows),
+                 gather(teacher, teacher.key_heads, block.key_rows), teacher, teacher_mask);
+    const Gathered queries = gather(student, student.query_heads, block.query_rows),
+                   keys = gather(student, student.key_heads, block.key_rows);
+    const at::Tensor log_student = log_maps(queries, keys, student, mask);
+    const at::Tensor weights = block.weights / static_cast<double>(log_teacher.size(0));  // [S, R]
+    const BlockDistance distance =
+        mixing.defined() ? mixed_distance(kind, log_student, log_teacher, mixing, hidden, weights, recording)
+                         : paired_distance(kind, log_student, log_teacher, hidden, weights, recording);
+    total += distance.sum;
     if (!recording) continue;
-    std::vector<at::Tensor> leaves = {rows.queries, rows.keys};
-    if (mix.defined()) leaves.push_back(mix);
-    const auto gradients = torch::autograd::grad({sum}, leaves);
-    const at::NoGradGuard outside;
-    query_part(gradient, student).index_add_(0, block.query_rows.flatten(), gradients[0].flatten(1));
-    key_part(gradient, student).index_add_(0, block.key_rows.flatten(), gradients[1].flatten(1));
-    if (mix.defined()) mixing_gradient += gradients[2];
+    const at::Tensor scores =
+        batched(at::_log_softmax_backward_data(distance.log_map, log_student, -1, at::kFloat)
+                    .mul_(scale_of(student)));
+    scatter(at::bmm(scores, batched(keys.values)).view(queries.values.sizes()), queries, gradients);
+    scatter(at::bmm(scores.transpose(1, 2), batched(queries.values)).view(keys.values.sizes()), keys,
+            gradients);
+    if (mixing.defined()) mixing_gradient += distance.mixing;
   }
   total = total.to(at::kFloat);
   if (!recording) return total;
   const at::AutoGradMode enable(true);
-  std::vector<at::Tensor> inputs = {student.rows}, gradients = {gradient.to(student.rows.scalar_type())};
+  std::vector<at::Tensor> inputs = student.rows;
+  for (at::Tensor& gradient : gradients) gradient = gradient.to(inputs.front().scalar_type());
   if (mixing.defined()) {
     inputs.push_back(mixing);
     gradients.push_back(mixing_gradient);
@@ -200,13 +238,15 @@ at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide&
 
 at::Tensor map_entropies(const MapSide& side, const std::vector<MapBlock>& blocks) {
   const at::NoGradGuard no_grad;
-  at::Tensor sum = at::zeros({side.query_heads.size(0)}, at::kDouble);
+  const std::int64_t heads = side.query_heads.front().size(0) * static_cast<std::int64_t>(side.rows.size());
+  at::Tensor sum = at::zeros({heads}, at::kDouble);
   double weight = 0;
   for (const MapBlock& block : blocks) {
     const at::Tensor mask = unseen(block, side.window);
-    const at::Tensor log_map = log_maps(rows_of(side, block), side, block, mask);
-    const at::Tensor entropy = log_map.exp().mul_(log_map.masked_fill(mask, 0)).sum(-1).neg_();  // [S, P, R]
-    sum += entropy.mul_(block.weights.unsqueeze(1)).sum(at::IntArrayRef{0, 2}).to(at::kCPU, at::kDouble);
+    const at::Tensor log_map = log_maps(gather(side, side.query_heads, block.query_rows),
+                                        gather(side, side.key_heads, block.key_rows), side, mask);
+    const at::Tensor entropy = log_map.exp().mul_(log_map.masked_fill(mask, 0)).sum(-1).neg_();  // [P, S, R]
+    sum += entropy.mul_(block.weights).sum(at::IntArrayRef{1, 2}).to(at::kCPU, at::kDouble);
     weight += block.weights.sum().item<double>();
   }
   return sum / std::max(weight, 1e-30);

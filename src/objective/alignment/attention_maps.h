@@ -24,26 +24,26 @@ std::vector<MapBlock> map_blocks(const DeviceBatch& batch, const std::vector<flo
 // What a block's maps, per head, may take on a device.
 std::int64_t map_elements(at::Device device, std::int64_t heads);
 
-// Maps of P heads: softmax(q kᵀ / √d), causal, within `window` (0: all).
+// Maps of P heads of each of some layers: softmax(q kᵀ / √d), causal, within `window` (0: all). Layers
+// together are one map after another: fewer, larger operations.
 struct MapSide {
-  at::Tensor rows;                            // [N, W], part of the graph: Taps::qkv
-  std::int64_t head_dim = 0;                  // d
-  std::int64_t first_query = 0, queries = 0;  // channel where the first head's queries begin, number of heads
-  std::int64_t first_key = 0, keys = 0;
-  at::Tensor query_heads, key_heads;  // int64 [P]
+  std::vector<at::Tensor> rows;  // per layer [N, W], part of the graph: Taps::qkv, or a part of it
+  std::int64_t head_dim = 0;     // d; W is a multiple
+  std::vector<at::Tensor> query_heads,
+      key_heads;  // per layer int64 [P]: places among the W / d heads of a row
   std::int64_t window = 0;
 };
 
 enum class MapDistance { kl, square };
 
-// Σ over blocks of weight · mean over heads of the distance between a row of the teacher's map and of the
-// student's; 0-dim fp32, differentiable in the student's rows and in `mixing`. mixing fp32 [P_T,
-// P_S] or undefined: the teacher's head h is compared with Σ_s softmax(mixing_h)_s of the student's maps;
-// without it, with the student's head number h.
+// Σ over blocks of weight · mean over layers and heads of the distance between a row of the teacher's map and
+// of the student's; 0-dim fp32, differentiable in the student's rows and in `mixing`. mixing fp32 [P_T, P_S]
+// or undefined: the teacher's head h is compared with Σ_s softmax(mixing_h)_s of the student's maps, of one
+// layer; without it, with the student's head number h.
 at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide& teacher,
                         const at::Tensor& mixing, const std::vector<MapBlock>& blocks);
 
-// Mean entropy in nats of each head's rows, weighted: fp64 [P] on the CPU.
+// Mean entropy in nats of each head's rows, weighted: fp64 [P of all layers] on the CPU.
 at::Tensor map_entropies(const MapSide& side, const std::vector<MapBlock>& blocks);
 
 }  // namespace retort

@@ -49,8 +49,8 @@ std::map<int, std::vector<double>> measure_entropies(const TermContext& context,
     const ModelOutput output = teacher.forward(here, taps);
     for (const LayerPair& pair : pairs) {
       const std::int64_t heads = layer_of(teacher.config(), pair.teacher).num_attention_heads;
-      const MapSide side = attention_side(output.qkv_taps.at(pair.teacher), teacher.config(), pair.teacher,
-                                          to_tensor(first_numbers(heads), teacher.device()));
+      const MapSide side = attention_side(output.qkv_taps, teacher.config(), {pair.teacher},
+                                          {to_tensor(first_numbers(heads), teacher.device())});
       const at::Tensor entropies =
           map_entropies(side, map_blocks(here, positions.of_row, map_elements(teacher.device(), heads)));
       auto [place, is_new] = sums.emplace(pair.teacher, entropies);
@@ -90,18 +90,32 @@ void AttentionTermOptions::visit(OptionList& list) {
   positions.visit(list);
 }
 
-MapSide attention_side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads) {
-  const LayerConfig& own = layer_of(config, layer);
-  const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
-  return {.rows = qkv,
-          .head_dim = config.head_dim,
-          .first_query = 0,
-          .queries = q,
-          .first_key = q * config.head_dim,
-          .keys = kv,
-          .query_heads = heads,
-          .key_heads = heads.floor_divide(q / kv),
-          .window = own.sliding_window};
+MapSide attention_side(const std::map<int, at::Tensor>& qkv, const ModelConfig& config,
+                       const std::vector<int>& layers, const std::vector<at::Tensor>& heads) {
+  MapSide side;
+  side.head_dim = config.head_dim;
+  side.window = layer_of(config, layers.front()).sliding_window;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerConfig& own = layer_of(config, layers[i]);
+    const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
+    side.rows.push_back(qkv.at(layers[i]));
+    side.query_heads.push_back(heads[i]);
+    side.key_heads.push_back(heads[i].floor_divide(q / kv) + q);  // keys stand behind all queries
+  }
+  return side;
+}
+
+AttentionTerm::Group& AttentionTerm::group_for(const LayerPair& pair, std::int64_t heads,
+                                               const TermContext& context) {
+  const auto alike = [&](const Group& group) {
+    return !group.mixing.defined() && group.teacher_heads.front().size(0) == heads &&
+           layer_of(*context.student, group.student.front()).sliding_window ==
+               layer_of(*context.student, pair.student).sliding_window &&
+           layer_of(*context.teacher, group.teacher.front()).sliding_window ==
+               layer_of(*context.teacher, pair.teacher).sliding_window;
+  };
+  const auto found = std::find_if(groups_.begin(), groups_.end(), alike);
+  return found != groups_.end() ? *found : groups_.emplace_back();
 }
 
 AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& options, const std::string& where,
@@ -134,53 +148,63 @@ AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& optio
       for (std::size_t i = 0; i < teacher_heads.size(); ++i)
         mixing[static_cast<std::int64_t>(i)][teacher_heads[i] * of_student / of_teacher] =
             std::log(static_cast<double>(of_student));
-      mixing = shared_parameter(context, fmt::format("{}.head_mixing.{}", context.label, pairs_.size()),
+      mixing = shared_parameter(context, fmt::format("{}.head_mixing.{}", context.label, pairs_),
                                 mixing.to(context.device).requires_grad_(), where);
     } else {
       for (const std::int64_t head : teacher_heads) student_heads.push_back(head * of_student / of_teacher);
     }
-    most_heads_ = std::max({most_heads_, of_student, of_teacher});
-    pairs_.push_back(
-        {pair, to_tensor(student_heads, context.device), to_tensor(teacher_heads, context.device), mixing});
+    const auto heads = static_cast<std::int64_t>(teacher_heads.size());
+    Group& group = mixing.defined() ? groups_.emplace_back() : group_for(pair, heads, context);
+    group.student.push_back(pair.student);
+    group.teacher.push_back(pair.teacher);
+    group.student_heads.push_back(to_tensor(student_heads, context.device));
+    group.teacher_heads.push_back(to_tensor(teacher_heads, context.device));
+    group.mixing = mixing;
+    const auto maps = static_cast<std::int64_t>(std::max(student_heads.size(), teacher_heads.size()));
+    most_maps_ = std::max(most_maps_, maps * static_cast<std::int64_t>(group.student.size()));
+    ++pairs_;
   }
 }
 
 Taps AttentionTerm::student_taps() const {
   Taps taps;
-  for (const Pair& pair : pairs_) taps.qkv.push_back(pair.layers.student);
+  for (const Group& group : groups_)
+    taps.qkv.insert(taps.qkv.end(), group.student.begin(), group.student.end());
   return taps;
 }
 
 Taps AttentionTerm::teacher_taps() const {
   Taps taps;
-  for (const Pair& pair : pairs_) taps.qkv.push_back(pair.layers.teacher);
+  for (const Group& group : groups_)
+    taps.qkv.insert(taps.qkv.end(), group.teacher.begin(), group.teacher.end());
   return taps;
 }
 
+// Each pair that mixes is a group of its own, so that groups are numbered as pairs.
 std::vector<Parameter> AttentionTerm::parameters() {
   std::vector<Parameter> all;
-  for (std::size_t i = 0; i < pairs_.size(); ++i)
-    if (pairs_[i].mixing.defined())
-      all.push_back({fmt::format("{}.head_mixing.{}", label_of_parameters_, i), pairs_[i].mixing});
+  for (std::size_t i = 0; i < groups_.size(); ++i)
+    if (groups_[i].mixing.defined())
+      all.push_back({fmt::format("{}.head_mixing.{}", label_of_parameters_, i), groups_[i].mixing});
   return all;
 }
 
 LossSum AttentionTerm::compute(const StepView& view) {
   const Positions positions = weights_(view.batch);
   const auto blocks =
-      map_blocks(view.batch, positions.of_row, map_elements(view.batch.tokens.device(), most_heads_));
+      map_blocks(view.batch, positions.of_row, map_elements(view.batch.tokens.device(), most_maps_));
   at::Tensor sum;
-  for (const Pair& pair : pairs_) {
-    const auto [student, teacher] = pair.layers;
-    const at::Tensor one = map_distance(kind_,
-                                        attention_side(view.student_output.qkv_taps.at(student),
-                                                       view.student.config(), student, pair.student_heads),
-                                        attention_side(view.teacher_output->qkv_taps.at(teacher),
-                                                       view.teacher->config(), teacher, pair.teacher_heads),
-                                        pair.mixing, blocks);
+  for (const Group& group : groups_) {
+    const at::Tensor mean = map_distance(kind_,
+                                         attention_side(view.student_output.qkv_taps, view.student.config(),
+                                                        group.student, group.student_heads),
+                                         attention_side(view.teacher_output->qkv_taps, view.teacher->config(),
+                                                        group.teacher, group.teacher_heads),
+                                         group.mixing, blocks);
+    const at::Tensor one = mean * static_cast<double>(group.student.size());
     sum = sum.defined() ? sum + one : one;
   }
-  return {sum / static_cast<double>(pairs_.size()), view.batch.weight_sum};
+  return {sum / static_cast<double>(pairs_), view.batch.weight_sum};
 }
 
 }  // namespace retort

@@ -1,6 +1,8 @@
 // Terms on the attention maps of pairs of layers: a mean over the pairs and over the teacher's chosen heads.
 #pragma once
 
+#include <map>
+
 #include "objective/alignment/attention_maps.h"
 #include "objective/alignment/layer_map.h"
 #include "objective/alignment/positions.h"
@@ -25,19 +27,24 @@ class AttentionTerm : public Term {
   LossSum compute(const StepView& view) override;
 
  private:
-  struct Pair {
-    LayerPair layers;
-    at::Tensor student_heads, teacher_heads;  // int64
-    at::Tensor mixing;                        // fp32 [teacher's chosen heads, student's heads], or undefined
+  // Pairs of layers whose maps are made together: all with as many heads and the same windows.
+  struct Group {
+    std::vector<int> student, teacher;                     // layers
+    std::vector<at::Tensor> student_heads, teacher_heads;  // per layer int64
+    at::Tensor mixing;  // fp32 [teacher's chosen heads, student's heads] of the only pair, or undefined
   };
+  Group& group_for(const LayerPair& pair, std::int64_t heads, const TermContext& context);
+
   MapDistance kind_;
   PositionWeights weights_;
-  std::vector<Pair> pairs_;
+  std::vector<Group> groups_;
+  std::size_t pairs_ = 0;
   std::string label_of_parameters_;
-  std::int64_t most_heads_ = 1;
+  std::int64_t most_maps_ = 1;
 };
 
-// Queries and keys of some heads of a layer, out of what Taps::qkv gave.
-MapSide attention_side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads);
+// Some heads of layers, out of what Taps::qkv gave. All have the same window.
+MapSide attention_side(const std::map<int, at::Tensor>& qkv, const ModelConfig& config,
+                       const std::vector<int>& layers, const std::vector<at::Tensor>& heads);
 
 }  // namespace retort

@@ -169,7 +169,7 @@ void TeacherReading::align_batch(const StepView& view) {
   read_targets_ = batch.targets;
   const at::Device device = view.batch.labels.device();
   const auto tensor = [&](const std::vector<std::int64_t>& list) {
-    return at::tensor(list, at::kLong).to(device);
+    return send(at::tensor(list, at::kLong), device);
   };
   rows_ = {};
   rows_.student_rows = tensor(student_rows);

@@ -13,7 +13,8 @@ namespace {
 
 // A chunk: fewer rows make slow matrix products and rewrite the head's gradient more often, more take memory.
 constexpr std::int64_t kChunkBytes = 256 << 20;  // of fp32 logits
-constexpr std::int64_t kMaxChunkRows = 1024;
+constexpr std::int64_t kMaxChunkRowsCpu = 1024,
+                       kMaxChunkRowsGpu = 2048;  // a GPU waits for the launches of each
 constexpr std::int64_t kBlockBytes =
     256 << 10;  // of fp32 logits that one thread keeps in its cache through all terms
 
@@ -26,8 +27,9 @@ constexpr std::int64_t kBlockBytes =
 }
 
 // Chunks of equal size: a last one of a few rows would be slow.
-std::int64_t default_chunk_rows(std::int64_t targets, std::int64_t vocab) {
-  const std::int64_t most = std::clamp<std::int64_t>(kChunkBytes / (4 * vocab), 1, kMaxChunkRows);
+std::int64_t default_chunk_rows(std::int64_t targets, std::int64_t vocab, at::Device device) {
+  const std::int64_t most = std::clamp<std::int64_t>(kChunkBytes / (4 * vocab), 1,
+                                                     device.is_cpu() ? kMaxChunkRowsCpu : kMaxChunkRowsGpu);
   const std::int64_t chunks = std::max<std::int64_t>(1, (targets + most - 1) / most);
   return (targets + chunks - 1) / chunks;
 }
@@ -180,8 +182,9 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
     const at::NoGradGuard no_grad;
     pass.input = input;
     const std::int64_t targets = input.student_hidden.size(0);
-    pass.chunk_rows =
-        std::min(targets, chunk_rows > 0 ? chunk_rows : default_chunk_rows(targets, pass.vocab));
+    pass.chunk_rows = std::min(
+        targets,
+        chunk_rows > 0 ? chunk_rows : default_chunk_rows(targets, pass.vocab, input.student_hidden.device()));
     const at::TensorOptions fp32 = input.student_head.options().dtype(at::kFloat);
     pass.values = at::empty({static_cast<std::int64_t>(terms.size()), targets}, fp32);
     pass.student_logits =

@@ -84,15 +84,10 @@ class ValueRelation : public Term {
   // Values in the place of queries and of keys.
   static MapSide side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads) {
     const std::int64_t width = value_heads(config, layer) * config.head_dim;
-    const std::int64_t count = heads.size(0), first = qkv.size(1) - width;
-    return {.rows = qkv,
-            .head_dim = width / count,
-            .first_query = first,
-            .queries = count,
-            .first_key = first,
-            .keys = count,
-            .query_heads = heads,
-            .key_heads = heads,
+    return {.rows = {qkv.narrow(1, qkv.size(1) - width, width)},
+            .head_dim = width / heads.size(0),
+            .query_heads = {heads},
+            .key_heads = {heads},
             .window = 0};
   }
 

@@ -127,12 +127,13 @@ class Script : public LanguageModel {
 
 class Writer : public testing::Test {
  protected:
-  std::vector<std::string> write(WriterOptions options, bool judged = false) {
+  std::vector<std::string> write(WriterOptions options, bool judged = false,
+                                 const std::string& reference = "#### 4") {
     options.generate.temperature = 1;
     options.best_of = 5;
     AnswerWriter writer({&model_, &tokenizer_, &template_},
                         judged ? ModelView{&model_, &tokenizer_, &template_} : ModelView{}, options);
-    const auto kept = writer.write({{{{"user", "2 + 2?"}}, "#### 4"}}, 0);
+    const auto kept = writer.write({{{{"user", "2 + 2?"}}, reference}}, 0);
     counts_ = writer.counts();
     std::vector<std::string> texts;
     for (const WrittenAnswer& answer : kept.at(0)) texts.push_back(answer.text);
@@ -162,6 +163,11 @@ TEST_F(Writer, KeepsSeveralDifferentOnesByRank) {
             (std::vector<std::string>{"so: 4", "I say 4"}));
   EXPECT_EQ(write({.keep = 2, .rank = "judge", .check = "number"}, true),
             (std::vector<std::string>{"so: 4", "I say 4"}));
+}
+
+TEST_F(Writer, KeepsWhatIsNearestToTheDatasAnswer) {
+  EXPECT_EQ(write({.keep = 2, .rank = "reference"}, false, "the number four it is"),
+            (std::vector<std::string>{"4, the number four", "it is 5"}));
 }
 
 TEST_F(Writer, RefusesWhatTheJudgeFindsUnlikelyAndWhatIsCutOff) {

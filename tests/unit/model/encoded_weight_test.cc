@@ -6,12 +6,13 @@
 
 #include "architecture/i8_channel.h"
 #include "base/error.h"
+#include "formats/encodings/f8_channel.h"
 
 namespace retort {
 namespace {
 
 std::vector<std::string> weight_encodings() {
-  std::vector<std::string> names = {"i8_channel"};
+  std::vector<std::string> names = {"i8_channel", "f8_channel"};
   for (const Encoding* encoding : encodings())
     if (!encoding->activations_only) names.emplace_back(encoding->name);
   return names;
@@ -32,6 +33,9 @@ at::Tensor stored_and_read(const std::string& name, const at::Tensor& w) {
     encode_i8_rows(values, w.size(1), codes, scales);
     for (std::size_t i = 0; i < values.size(); ++i)
       read[i] = static_cast<float>(codes[i]) * scales[i / static_cast<std::size_t>(w.size(1))];
+  } else if (name == "f8_channel") {
+    const at::Tensor scales = w.abs().amax(1, /*keepdim=*/true) / 448;  // as PyTorch rounds
+    return (w * (1 / scales)).to(at::kFloat8_e4m3fn).to(at::kFloat) * scales;
   } else {
     const Encoding& encoding = find_encoding(name, "test");
     std::vector<std::byte> blocks(static_cast<std::size_t>(encoding.byte_size(w.numel())));
@@ -92,6 +96,22 @@ TEST(EncodedWeight, DecodersOfDevicesEqualTheScalarOnes) {
                           stored_and_read(name, w).narrow(1, 256, 256)))
         << name;
   }
+}
+
+TEST(EncodedWeight, RoundsToFp8AsPyTorchDoes) {
+  std::vector<float> values;
+  for (int code = -0x7e; code <= 0x7e;
+       ++code)  // all numbers, what lies between, and a little beside the middle
+    for (const float part : {0.0f, 0.25f, 0.5f, 0.5000001f, 0.75f}) {
+      const auto number = [](int c) {
+        const std::uint8_t bits = static_cast<std::uint8_t>(c < 0 ? 0x80 - c : c);
+        return static_cast<float>(c10::Float8_e4m3fn(bits, c10::Float8_e4m3fn::from_bits()));
+      };
+      const int next = std::min(code + 1, 0x7e);
+      values.push_back(number(code) + part * (number(next) - number(code)));
+    }
+  for (const float value : values) EXPECT_EQ(f8_code(value), c10::Float8_e4m3fn(value).x) << value;
+  EXPECT_EQ(f8_code(1e9f), 0x7e);
 }
 
 TEST(EncodedWeight, SaysWhatDoesNotFit) {

@@ -426,8 +426,8 @@ TEST(AttentionMaps, BlocksOfAnySizeGiveTheSame) {
   const at::Tensor rows = at::randn({batch.tokens.numel(), 64}), heads = at::arange(4, at::kLong);
   const auto run = [&](std::int64_t elements, std::int64_t window) {
     const at::Tensor leaf = rows.clone().requires_grad_();
-    const MapSide student{leaf, 8, 0, 4, 32, 4, heads, heads, window},
-        teacher{rows, 8, 32, 4, 0, 4, heads, heads, window};
+    const MapSide student{{leaf}, 8, {heads}, {heads + 4}, window},
+        teacher{{rows}, 8, {heads + 4}, {heads}, window};
     const auto blocks = map_blocks(batch, weights, elements);
     const at::Tensor total = map_distance(MapDistance::kl, student, teacher, {}, blocks);
     total.backward();

@@ -85,7 +85,7 @@ TEST(FrozenBase, LearnsAsOverTheDecodedBase) {
              .targets = {"down_proj", "up_proj"},
              .trained = {"q_proj", "k_proj", "v_proj", "o_proj"}},
       prefix{.kind = AdapterConfig::Kind::prefix, .virtual_tokens = 5};
-  for (const char* name : {"i8_channel", "q8_0", "q4_0", "q4_k"})
+  for (const char* name : {"i8_channel", "f8_channel", "q8_0", "q4_0", "q4_k"})
     for (const AdapterConfig& adapter : {lora, dora, hybrid, prefix}) {
       if (name != std::string("q8_0") && adapter.targets != lora.targets)
         continue;  // all methods over one of them
