@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "data/batch.h"
@@ -25,9 +26,20 @@ struct DeviceBatch {
   Packing packing() const { return {starts, cu_seqlens, max_length}; }
 };
 
-// `host` on `device`. A GPU gets it from pinned memory, in its turn: the caller goes on, so that the launches
-// of a step never wait for what is still running.
-at::Tensor send(const at::Tensor& host, at::Device device);
+// Values on a device. A GPU gets them from pinned memory, in their turn: the caller goes on, so that the
+// launches of a step never wait for what is still running. The copy into pinned memory is the caller's own:
+// waking threads for it would cost more.
+template <class T>
+at::Tensor send(const std::vector<T>& values, at::IntArrayRef sizes, at::Device device) {
+  const at::Tensor host =
+      at::empty(sizes, at::TensorOptions(c10::CppTypeToScalarType<T>::value).pinned_memory(device.is_cuda()));
+  std::copy(values.begin(), values.end(), host.data_ptr<T>());
+  return host.to(device, /*non_blocking=*/true);
+}
+template <class T>
+at::Tensor send(const std::vector<T>& values, at::Device device) {
+  return send(values, {static_cast<std::int64_t>(values.size())}, device);
+}
 
 DeviceBatch upload(const Batch& batch, at::Device device);
 

@@ -12,14 +12,9 @@ void TracedKl::prepare(const StepView& view) {
   const TraceRows& rows = *read_ahead;
   const std::vector<std::int64_t> shape = {rows.rows(), rows.width};
   const at::Device device = view.batch.labels.device();
-  const auto upload_rows = [&]<class T>(const std::vector<T>& values, at::ScalarType type) {
-    const at::Tensor borrowed =
-        at::from_blob(const_cast<T*>(values.data()), shape, c10::CppTypeToScalarType<T>::value);
-    return send(borrowed, device).to(type, /*non_blocking=*/false, /*copy=*/device.is_cpu());
-  };
-  ids_ = upload_rows(rows.ids, at::kLong);
-  log_probs_ = upload_rows(rows.log_probs, at::kFloat);
-  probs_ = upload_rows(rows.probs, at::kFloat);
+  ids_ = send(rows.ids, shape, device);
+  log_probs_ = send(rows.log_probs, shape, device);
+  probs_ = send(rows.probs, shape, device);
 }
 
 at::Tensor TracedKl::chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const {

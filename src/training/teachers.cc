@@ -26,9 +26,7 @@ std::vector<std::size_t> sequences_of_targets(const Batch& batch) {
   return sequences;
 }
 
-at::Tensor upload_floats(const std::vector<float>& values, at::Device device) {
-  return send(at::tensor(values, at::kFloat), device);
-}
+at::Tensor upload_floats(const std::vector<float>& values, at::Device device) { return send(values, device); }
 
 // fp32 [T]: a teacher's weight at each target.
 at::Tensor weights_at_targets(const Teacher& teacher, const DeviceBatch& batch) {
@@ -165,7 +163,7 @@ PanelMember Teachers::chosen_rows(std::size_t teacher, const std::vector<std::si
   if (!rows.empty()) {
     const DeviceBatch here = upload(mine, model.device());
     const ModelOutput output = model.forward(here, {}, {.targets_only = true});
-    member.rows.index_copy_(0, send(at::tensor(rows, at::kLong), model.device()), output.target_rows(here));
+    member.rows.index_copy_(0, send(rows, model.device()), output.target_rows(here));
   }
   return member;
 }

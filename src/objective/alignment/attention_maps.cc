@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "objective/fused/known_gradients.h"
 
@@ -26,21 +27,22 @@ MapBlock make_block(const std::vector<QueryList>& lists, const std::vector<float
     keys = std::max(keys, list.keys());
   }
   const auto sequences = static_cast<std::int64_t>(lists.size()), width = static_cast<std::int64_t>(queries);
-  const at::Tensor query_rows = at::zeros({sequences, width}, at::kLong), places = at::zeros_like(query_rows),
-                   key_rows = at::zeros({sequences, keys}, at::kLong),
-                   weights = at::zeros({sequences, width});
-  for (std::int64_t s = 0; s < sequences; ++s) {
-    const QueryList& list = lists[static_cast<std::size_t>(s)];
+  std::vector<std::int64_t> query_rows(lists.size() * queries),
+      places = query_rows, key_rows(lists.size() * static_cast<std::size_t>(keys));
+  std::vector<float> weights(query_rows.size());
+  for (std::size_t s = 0; s < lists.size(); ++s) {
+    const QueryList& list = lists[s];
     for (std::size_t r = 0; r < list.places.size(); ++r) {
-      const std::int64_t at = s * width + static_cast<std::int64_t>(r), row = list.start + list.places[r];
-      query_rows.data_ptr<std::int64_t>()[at] = row;
-      places.data_ptr<std::int64_t>()[at] = list.places[r];
-      weights.data_ptr<float>()[at] = row_weights[static_cast<std::size_t>(row)];
+      const std::size_t at = s * queries + r;
+      query_rows[at] = list.start + list.places[r];
+      places[at] = list.places[r];
+      weights[at] = row_weights[static_cast<std::size_t>(query_rows[at])];
     }
-    for (std::int64_t j = 0; j < list.keys(); ++j)
-      key_rows.data_ptr<std::int64_t>()[s * keys + j] = list.start + j;
+    std::iota(key_rows.begin() + static_cast<std::ptrdiff_t>(s) * keys,
+              key_rows.begin() + static_cast<std::ptrdiff_t>(s) * keys + list.keys(), list.start);
   }
-  return {send(query_rows, device), send(key_rows, device), send(places, device), send(weights, device)};
+  return {send(query_rows, {sequences, width}, device), send(key_rows, {sequences, keys}, device),
+          send(places, {sequences, width}, device), send(weights, {sequences, width}, device)};
 }
 
 // true where query i must not see key j, [S, R, L]; padded keys come after every query.
@@ -67,7 +69,9 @@ Gathered gather(const MapSide& side, const std::vector<at::Tensor>& heads, const
   for (std::size_t l = 0; l < heads.size(); ++l) {
     const at::Tensor source = side.rows[l].detach().reshape({-1, d});
     const std::int64_t width = side.rows[l].size(1) / d;
-    out.places.push_back((rows * width + heads[l].view({-1, 1, 1})).flatten());
+    const bool again =
+        l > 0 && heads[l].is_same(heads[l - 1]) && side.rows[l].size(1) == side.rows[l - 1].size(1);
+    out.places.push_back(again ? out.places.back() : (rows * width + heads[l].view({-1, 1, 1})).flatten());
     at::Tensor part = values.narrow(0, static_cast<std::int64_t>(l) * count, count).view({-1, d});
     at::index_select_out(part, source, 0, out.places.back());
   }

@@ -29,8 +29,8 @@ std::int64_t map_elements(at::Device device, std::int64_t heads);
 struct MapSide {
   std::vector<at::Tensor> rows;  // per layer [N, W], part of the graph: Taps::qkv, or a part of it
   std::int64_t head_dim = 0;     // d; W is a multiple
-  std::vector<at::Tensor> query_heads,
-      key_heads;  // per layer int64 [P]: places among the W / d heads of a row
+  // Per layer int64 [P]: places among the W / d heads of a row. One tensor for layers that have the same.
+  std::vector<at::Tensor> query_heads, key_heads;
   std::int64_t window = 0;
 };
 

@@ -49,8 +49,9 @@ std::map<int, std::vector<double>> measure_entropies(const TermContext& context,
     const ModelOutput output = teacher.forward(here, taps);
     for (const LayerPair& pair : pairs) {
       const std::int64_t heads = layer_of(teacher.config(), pair.teacher).num_attention_heads;
-      const MapSide side = attention_side(output.qkv_taps, teacher.config(), {pair.teacher},
-                                          {to_tensor(first_numbers(heads), teacher.device())});
+      AttentionHeads all;
+      all.add(teacher.config(), pair.teacher, first_numbers(heads), teacher.device());
+      const MapSide side = all.side(output.qkv_taps, teacher.config());
       const at::Tensor entropies =
           map_entropies(side, map_blocks(here, positions.of_row, map_elements(teacher.device(), heads)));
       auto [place, is_new] = sums.emplace(pair.teacher, entropies);
@@ -90,28 +91,40 @@ void AttentionTermOptions::visit(OptionList& list) {
   positions.visit(list);
 }
 
-MapSide attention_side(const std::map<int, at::Tensor>& qkv, const ModelConfig& config,
-                       const std::vector<int>& layers, const std::vector<at::Tensor>& heads) {
+void AttentionHeads::add(const ModelConfig& config, int layer, const std::vector<std::int64_t>& heads,
+                         at::Device device) {
+  const LayerConfig& own = layer_of(config, layer);
+  const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
+  std::vector<std::int64_t> key_heads;
+  for (const std::int64_t head : heads)
+    key_heads.push_back(q + head / (q / kv));  // keys stand behind all queries
+  const auto append = [&](std::vector<at::Tensor>& all, const std::vector<std::int64_t>& values) {
+    const at::Tensor fresh = to_tensor(values, device);
+    const bool again = !all.empty() && at::equal(all.back(), fresh);
+    all.push_back(again ? all.back() : fresh);
+  };
+  layers.push_back(layer);
+  append(queries, heads);
+  append(keys, key_heads);
+}
+
+MapSide AttentionHeads::side(const std::map<int, at::Tensor>& qkv, const ModelConfig& config) const {
   MapSide side;
   side.head_dim = config.head_dim;
   side.window = layer_of(config, layers.front()).sliding_window;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const LayerConfig& own = layer_of(config, layers[i]);
-    const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
-    side.rows.push_back(qkv.at(layers[i]));
-    side.query_heads.push_back(heads[i]);
-    side.key_heads.push_back(heads[i].floor_divide(q / kv) + q);  // keys stand behind all queries
-  }
+  for (const int layer : layers) side.rows.push_back(qkv.at(layer));
+  side.query_heads = queries;
+  side.key_heads = keys;
   return side;
 }
 
 AttentionTerm::Group& AttentionTerm::group_for(const LayerPair& pair, std::int64_t heads,
                                                const TermContext& context) {
   const auto alike = [&](const Group& group) {
-    return !group.mixing.defined() && group.teacher_heads.front().size(0) == heads &&
-           layer_of(*context.student, group.student.front()).sliding_window ==
+    return !group.mixing.defined() && group.teacher.queries.front().size(0) == heads &&
+           layer_of(*context.student, group.student.layers.front()).sliding_window ==
                layer_of(*context.student, pair.student).sliding_window &&
-           layer_of(*context.teacher, group.teacher.front()).sliding_window ==
+           layer_of(*context.teacher, group.teacher.layers.front()).sliding_window ==
                layer_of(*context.teacher, pair.teacher).sliding_window;
   };
   const auto found = std::find_if(groups_.begin(), groups_.end(), alike);
@@ -155,13 +168,11 @@ AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& optio
     }
     const auto heads = static_cast<std::int64_t>(teacher_heads.size());
     Group& group = mixing.defined() ? groups_.emplace_back() : group_for(pair, heads, context);
-    group.student.push_back(pair.student);
-    group.teacher.push_back(pair.teacher);
-    group.student_heads.push_back(to_tensor(student_heads, context.device));
-    group.teacher_heads.push_back(to_tensor(teacher_heads, context.device));
+    group.student.add(*context.student, pair.student, student_heads, context.device);
+    group.teacher.add(*context.teacher, pair.teacher, teacher_heads, context.device);
     group.mixing = mixing;
     const auto maps = static_cast<std::int64_t>(std::max(student_heads.size(), teacher_heads.size()));
-    most_maps_ = std::max(most_maps_, maps * static_cast<std::int64_t>(group.student.size()));
+    most_maps_ = std::max(most_maps_, maps * static_cast<std::int64_t>(group.student.layers.size()));
     ++pairs_;
   }
 }
@@ -169,14 +180,14 @@ AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& optio
 Taps AttentionTerm::student_taps() const {
   Taps taps;
   for (const Group& group : groups_)
-    taps.qkv.insert(taps.qkv.end(), group.student.begin(), group.student.end());
+    taps.qkv.insert(taps.qkv.end(), group.student.layers.begin(), group.student.layers.end());
   return taps;
 }
 
 Taps AttentionTerm::teacher_taps() const {
   Taps taps;
   for (const Group& group : groups_)
-    taps.qkv.insert(taps.qkv.end(), group.teacher.begin(), group.teacher.end());
+    taps.qkv.insert(taps.qkv.end(), group.teacher.layers.begin(), group.teacher.layers.end());
   return taps;
 }
 
@@ -195,13 +206,10 @@ LossSum AttentionTerm::compute(const StepView& view) {
       map_blocks(view.batch, positions.of_row, map_elements(view.batch.tokens.device(), most_maps_));
   at::Tensor sum;
   for (const Group& group : groups_) {
-    const at::Tensor mean = map_distance(kind_,
-                                         attention_side(view.student_output.qkv_taps, view.student.config(),
-                                                        group.student, group.student_heads),
-                                         attention_side(view.teacher_output->qkv_taps, view.teacher->config(),
-                                                        group.teacher, group.teacher_heads),
-                                         group.mixing, blocks);
-    const at::Tensor one = mean * static_cast<double>(group.student.size());
+    const at::Tensor mean = map_distance(
+        kind_, group.student.side(view.student_output.qkv_taps, view.student.config()),
+        group.teacher.side(view.teacher_output->qkv_taps, view.teacher->config()), group.mixing, blocks);
+    const at::Tensor one = mean * static_cast<double>(group.student.layers.size());
     sum = sum.defined() ? sum + one : one;
   }
   return {sum / static_cast<double>(pairs_), view.batch.weight_sum};

@@ -17,6 +17,15 @@ struct AttentionTermOptions {
   void visit(OptionList& list);
 };
 
+// Some heads of some layers, all with the same window.
+struct AttentionHeads {
+  std::vector<int> layers;
+  std::vector<at::Tensor> queries, keys;  // per layer, as MapSide wants them
+  void add(const ModelConfig& config, int layer, const std::vector<std::int64_t>& heads, at::Device device);
+  // Out of what Taps::qkv gave.
+  MapSide side(const std::map<int, at::Tensor>& qkv, const ModelConfig& config) const;
+};
+
 class AttentionTerm : public Term {
  public:
   AttentionTerm(MapDistance kind, const AttentionTermOptions& options, const std::string& where,
@@ -29,8 +38,7 @@ class AttentionTerm : public Term {
  private:
   // Pairs of layers whose maps are made together: all with as many heads and the same windows.
   struct Group {
-    std::vector<int> student, teacher;                     // layers
-    std::vector<at::Tensor> student_heads, teacher_heads;  // per layer int64
+    AttentionHeads student, teacher;
     at::Tensor mixing;  // fp32 [teacher's chosen heads, student's heads] of the only pair, or undefined
   };
   Group& group_for(const LayerPair& pair, std::int64_t heads, const TermContext& context);
@@ -42,9 +50,5 @@ class AttentionTerm : public Term {
   std::string label_of_parameters_;
   std::int64_t most_maps_ = 1;
 };
-
-// Some heads of layers, out of what Taps::qkv gave. All have the same window.
-MapSide attention_side(const std::map<int, at::Tensor>& qkv, const ModelConfig& config,
-                       const std::vector<int>& layers, const std::vector<at::Tensor>& heads);
 
 }  // namespace retort

@@ -95,8 +95,8 @@ Positions PositionWeights::operator()(const DeviceBatch& batch) const {
   }
   result.starts.push_back(static_cast<std::int64_t>(index.size()));
   const at::Device device = batch.tokens.device();
-  result.index = send(at::tensor(index, at::kLong), device);
-  result.weights = send(at::tensor(weights, at::kFloat), device);
+  result.index = send(index, device);
+  result.weights = send(weights, device);
   return result;
 }
 

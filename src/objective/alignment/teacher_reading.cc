@@ -168,9 +168,7 @@ void TeacherReading::align_batch(const StepView& view) {
   read_tokens_ = batch.tokens;
   read_targets_ = batch.targets;
   const at::Device device = view.batch.labels.device();
-  const auto tensor = [&](const std::vector<std::int64_t>& list) {
-    return send(at::tensor(list, at::kLong), device);
-  };
+  const auto tensor = [&](const std::vector<std::int64_t>& list) { return send(list, device); };
   rows_ = {};
   rows_.student_rows = tensor(student_rows);
   if (student_rows.empty()) return;
