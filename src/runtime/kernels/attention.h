@@ -89,6 +89,8 @@ struct AttentionJob {
   float* scratch = nullptr;  // attention_scratch floats
 };
 std::int64_t attention_scratch(const AttentionLayer& layer);
+// About so many tokens are taken together by tiles.
+inline constexpr std::int64_t kAttentionSpan = 128;
 // Query tokens a job has at most.
 std::int64_t attention_queries(const AttentionLayer& layer);
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "runtime/kernels/attention.h"
 #include "runtime/kernels/kernel_set.h"
 
 namespace retort::kernels_amx_bf16 {
@@ -234,6 +235,11 @@ void multiply_tiles(const PanelJob& job) {
   _tile_release();
 }
 
+// clang-format off
+#define RETORT_ATTENTION_TILES
+#include "runtime/kernels/attention.inc"
+// clang-format on
+
 template <class... Formats>
 void fill_tiles(KernelSet& set) {
   ((set.multiply_tiles[static_cast<std::size_t>(Formats::kFormat)] = multiply_tiles<Formats>), ...);
@@ -251,6 +257,7 @@ KernelSet amx_bf16_kernels() {
   set.name = "amx_bf16";
   set.summary = "AVX-512, VNNI, BF16, AMX-BF16";
   set.tiles = true;
+  set.attend = attend_rows;
   fill_tiles<U8, U8Min, U4, U4Min, K4, K5, K6, Bf16>(set);
   return set;
 }
