@@ -1,10 +1,10 @@
-// AVX-512 with AMX-BF16: the kernels of set_avx512_bf16.cc, and products of prompts by tiles (Intel 64 and
-// IA-32 Architectures Software Developer's Manual, volume 1, chapter 18): 32 activation rows by 32 weight
-// rows, both rounded to bf16, four tiles of fp32 sums. Weights are decoded some columns at a time, once for
-// kRowBlock rows, into the first cache, where the activations' part for these columns fits beside them.
-// (Tiles of bytes would save the decoding, but a sum may then span no more columns than one scale: scaling
-// those sums takes longer than VPDPBUSD.) Everything here is in the set's namespace and stays there (see
-// lanes.inc).
+// AVX-512 with AMX-BF16: the kernels of set_avx512_bf16.cc, and products and attention of prompts by tiles
+// (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18): 32 activation rows by
+// 32 weight rows, both rounded to bf16, four tiles of fp32 sums. Weights are decoded some columns at a time,
+// once for kRowBlock rows, into the first cache, where the activations' part for these columns fits beside
+// them. (Tiles of bytes would save the decoding, but a sum may then span no more columns than one scale:
+// scaling those sums takes longer than VPDPBUSD.) Everything here is in the set's namespace and stays there
+// (see lanes.inc).
 #include <immintrin.h>
 
 #include <cstddef>
@@ -25,9 +25,9 @@ namespace retort::kernels_amx_bf16 {
 #include "runtime/kernels/product.inc"
 // clang-format on
 
-inline constexpr Index kDepth = 256;                 // columns decoded at a time
-inline constexpr Index kRowBlock = kTileJobRows;     // activation rows
-inline constexpr Index kPairs = kTileJobPanels / 2;  // of panels, whose sums are kept together
+inline constexpr Index kDepth = 256;              // columns decoded at a time
+inline constexpr Index kCached = 1 << 20;         // bytes of activations that stay in the second cache
+inline constexpr Index kRowBlock = kTileJobRows;  // activation rows
 inline constexpr Index kTileBytes = 1024, kTileColumns = 32, kTileHeight = 16;
 inline constexpr Index kPairWidth = 2 * kPanelRows;  // sums of a pair for one activation row
 static_assert(kDepth % 256 == 0 && kTileColumns == kRun);
@@ -108,24 +108,37 @@ inline void decode_run(const std::byte* chunk, int run, std::byte* tile) {
   }
 }
 
+// Into the second cache.
+template <Index kBytes>
+inline void ask(const std::byte* at) {
+  for (Index b = 0; b < kBytes; b += 64) __builtin_prefetch(at + b, 0, 2);
+}
+
 struct Bf16 {
   static constexpr PanelFormat kFormat = PanelFormat::bf16;
 };
 
-// Tiles of columns first … first + columns - 1 of a panel. Those of bf16 are there already.
+// Tiles of columns first … first + columns - 1 of a panel. Those of bf16 are there already. What lies `ahead`
+// bytes further is asked for meanwhile.
 template <class Format>
-inline const std::byte* tiles_of(const std::byte* panel, Index first, Index columns, std::byte* memory) {
+inline const std::byte* tiles_of(const std::byte* panel, Index first, Index columns, Index ahead,
+                                 std::byte* memory) {
   constexpr PanelLayout kLayout = panel_layout(Format::kFormat);
-  if constexpr (Format::kFormat == PanelFormat::bf16) {
-    return panel + first / kTileColumns * kTileBytes;
-  } else {
-    const std::byte* chunk = panel + first / kLayout.columns * kLayout.bytes;
-    std::byte* tile = memory;
-    for (Index c = 0; c < columns; c += kLayout.columns, chunk += kLayout.bytes)
-      for (int run = 0; run < kLayout.columns / kRun; ++run, tile += kTileBytes)
+  const std::byte* chunk = panel + first / kLayout.columns * kLayout.bytes;
+  std::byte* tile = memory;
+  for (Index c = 0; c < columns; c += kLayout.columns, chunk += kLayout.bytes) {
+    if constexpr (Format::kFormat == PanelFormat::bf16) {
+      ask<kLayout.bytes>(chunk + ahead);
+    } else {
+      constexpr Index kRuns = kLayout.columns / kRun;
+      for (int run = 0; run < kRuns; ++run, tile += kTileBytes) {
+        ask<kLayout.bytes / kRuns>(chunk + ahead + run * (kLayout.bytes / kRuns));
         decode_run<Format>(chunk, run, tile);
-    return memory;
+      }
+    }
   }
+  if constexpr (Format::kFormat == PanelFormat::bf16) return panel + first / kTileColumns * kTileBytes;
+  return memory;
 }
 
 // ---- products
@@ -186,19 +199,25 @@ inline PanelPair pair_at(const PanelJob& job, Index pair) {
   return {{job.weights + p * job.panel_bytes, job.weights + next * job.panel_bytes}};
 }
 
-// job.scratch: sums [pairs][rows, a multiple of 32][kPairWidth] of n rows from `begin` on.
+// Sums [rows, a multiple of 32][kPairWidth] of n activation rows from `begin` on, for the pairs [first_pair,
+// last_pair): `pair_sums` apart in job.scratch.
 template <class Format>
-inline void sum_block(const PanelJob& job, Index begin, Index n, Index pairs, Index pair_sums) {
+inline void sum_block(const PanelJob& job, Index begin, Index n, Index first_pair, Index last_pair,
+                      Index pair_sums) {
+  constexpr PanelLayout kLayout = panel_layout(Format::kFormat);
   alignas(64) std::byte decoded[2][kDepth * kPanelRows * 2];
-  const Index columns = job.chunks * panel_layout(Format::kFormat).columns;
+  const Index columns = job.chunks * kLayout.columns;
   const Index tile_row = columns * kTileHeight * 2;  // bytes of 16 activation rows
+  const Index ahead = last_pair - first_pair > 1 ? job.panel_bytes * (job.store == Store::gated ? 1 : 2)
+                                                 : kDepth / kLayout.columns * kLayout.bytes;
   for (Index first = 0; first < columns; first += kDepth) {
     const Index depth = columns - first < kDepth ? columns - first : kDepth;
     const std::byte* x = job.activations + begin / kTileHeight * tile_row + first / kTileColumns * kTileBytes;
-    for (Index pair = 0; pair < pairs; ++pair) {
+    for (Index pair = first_pair; pair < last_pair; ++pair) {
       const PanelPair weights = pair_at(job, pair);
       const std::byte* tiles[2];
-      for (int i = 0; i < 2; ++i) tiles[i] = tiles_of<Format>(weights.panels[i], first, depth, decoded[i]);
+      for (int i = 0; i < 2; ++i)
+        tiles[i] = tiles_of<Format>(weights.panels[i], first, depth, ahead, decoded[i]);
       settle();
       float* sums = job.scratch + pair * pair_sums;
       for (Index t = 0; t < n; t += 2 * kTileHeight) {
@@ -218,7 +237,11 @@ void multiply_tiles(const PanelJob& job) {
   for (Index begin = 0; begin < job.n; begin += kRowBlock) {
     const Index n = job.n - begin < kRowBlock ? job.n - begin : kRowBlock;
     const Index pair_sums = (n + 31) / 32 * 32 * kPairWidth;
-    sum_block<Format>(job, begin, n, pairs, pair_sums);
+    // Pair after pair reads weights as they lie; where the second cache does not hold all columns of the
+    // activations, some of them are used for all pairs first.
+    const bool whole = n * job.chunks * panel_layout(Format::kFormat).columns * 2 <= kCached;
+    for (Index pair = 0, step = whole ? 1 : pairs; pair < pairs; pair += step)
+      sum_block<Format>(job, begin, n, pair, pair + step, pair_sums);
     for (Index t = 0; t < n; ++t)
       for (Index pair = 0; pair < pairs; ++pair) {
         const float* sums = job.scratch + pair * pair_sums + t * kPairWidth;

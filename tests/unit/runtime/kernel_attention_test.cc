@@ -78,7 +78,8 @@ TEST_P(Attention, EqualsPlainSoftmax) {
     attend(layer, cached, {.q = q.data(), .out = out.data(), .q_stride = stride, .out_stride = stride}, pool,
            *set);
     const double tolerance = c.type == CacheType::f32 ? 2e-5 : c.type == CacheType::f16 ? 2e-3 : 3e-2;
-    // Tiles round to bf16: values of up to 4 by 4 / 256, and their weights, which the rounded scores change, too.
+    // Tiles round to bf16: values of up to 4 by 4 / 256, and their weights, which the rounded scores change,
+    // too.
     const double bf16 = set->tiles && c.type != CacheType::f32 ? 6.0 / 256 : 0;
     for (std::size_t s = 0; s < sequences.size(); ++s)
       for (std::int64_t i = 0; i < sequences[s].queries; ++i)
