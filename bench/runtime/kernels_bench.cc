@@ -1,7 +1,7 @@
 // Products of the kernels at the shapes of a Qwen3-0.6B layer (hidden 1,024, 16 and 8 heads of 128, FFN
 // 3,072), for each encoding and number of activation rows: multiply-adds a second, and bytes of packed
-// weights a second. The weights of several layers pass the last cache, as in decoding. The best of a few
-// short passes, since machines are shared.
+// weights a second. 64 rows and more are a prompt's. The weights of several layers pass the last cache, as in
+// decoding. The best of a few short passes, since machines are shared.
 //
 //   kernels_bench [encoding or "attention" ...] [--rows n,n,...] [--layers n] [--threads n] [--seconds s]
 #include <fmt/format.h>
@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ namespace retort {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kPrompt = 64;
 
 struct Options {
   std::vector<std::string> encodings = {"attention", "q8_0", "q4_0", "q4_k", "q6_k", "bf16", "f16", "f32"};
@@ -74,21 +77,26 @@ class Stack {
   void run(std::int64_t n) {
     const std::vector<float> weight(1024, 1.0f);
     const NormOptions norm{.kind = NormKind::rms, .weight = weight.data(), .eps = 1e-6f};
+    std::vector<std::int64_t> prompt_rows(n >= kPrompt ? static_cast<std::size_t>(n) : 0);
+    std::iota(prompt_rows.begin(), prompt_rows.end(), 0);
+    const auto assign = [&](ActivationInput input, ActivationForms forms) {
+      input.rows = n;
+      input.prompt_rows = prompt_rows;
+      activations_.assign(input, forms, pool_);
+    };
     for (const Layer& layer : layers_) {
       const auto forms = static_cast<unsigned>(layer.q.form());
-      activations_.assign({.x = x_.data(), .rows = n, .columns = 1024, .stride = 1024, .norm = norm}, forms,
-                          pool_);
+      assign({.x = x_.data(), .columns = 1024, .stride = 1024, .norm = norm}, forms);
       const Product products[] = {{.weights = &layer.q, .out = qkv_.data(), .stride = 4096},
                                   {.weights = &layer.k, .out = qkv_.data() + 2048, .stride = 4096},
                                   {.weights = &layer.v, .out = qkv_.data() + 3072, .stride = 4096}};
       multiply(activations_, products, pool_);
-      activations_.assign({.x = qkv_.data(), .rows = n, .columns = 2048, .stride = 4096}, forms, pool_);
+      assign({.x = qkv_.data(), .columns = 2048, .stride = 4096}, forms);
       multiply(activations_, {.weights = &layer.o, .out = x_.data(), .stride = 1024}, pool_);
-      activations_.assign({.x = x_.data(), .rows = n, .columns = 1024, .stride = 1024, .norm = norm}, forms,
-                          pool_);
+      assign({.x = x_.data(), .columns = 1024, .stride = 1024, .norm = norm}, forms);
       multiply_gated(activations_,
                      {.gate = &layer.gate, .up = &layer.up, .out = inner_.data(), .stride = 3072}, pool_);
-      activations_.assign({.x = inner_.data(), .rows = n, .columns = 3072, .stride = 3072}, forms, pool_);
+      assign({.x = inner_.data(), .columns = 3072, .stride = 3072}, forms);
       multiply(activations_, {.weights = &layer.down, .out = x_.data(), .stride = 1024}, pool_);
     }
   }

@@ -66,7 +66,7 @@ def kernel_sets():
     """Every set of this machine, by the names that an unknown one is answered with."""
     result = subprocess.run([EDGE, "--version"], text=True, capture_output=True, env=dict(os.environ, RETORT_ISA="none"))
     assert result.returncode == 2, result
-    known = [name for name in ("generic", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8", "neon_dotprod", "neon_i8mm")
+    known = [name for name in ("generic", "avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon_dotprod", "neon_i8mm")
              if re.search(rf"\b{name}\b", result.stderr)]
     assert "generic" in known, result.stderr
     return known

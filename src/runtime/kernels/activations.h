@@ -1,9 +1,12 @@
 // The input of a layer's matrices: n rows, normalised and rounded to bytes once, then read by q, k and v, or
-// by gate and up. Rounding is per 32 values, to 8 bits, as Q8_0's but with an fp32 scale.
+// by gate and up. Rounding is per 32 values, to 8 bits, as Q8_0's but with an fp32 scale. Rows of prompts are
+// rounded to bf16 instead, and lie in tiles, where the kernel set multiplies those: what a row gives depends
+// on whether it is a prompt's, but not on what stands with it.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "runtime/kernels/aligned_buffer.h"
@@ -24,6 +27,8 @@ struct ActivationInput {
   std::int64_t rows = 0, columns = 0, stride = 0;
   NormOptions norm = {};
   float limit = 0;  // above 0: clamped to ±limit behind the norm
+  // Which rows are prompts', ascending. To be left in place while products are made.
+  std::span<const std::int64_t> prompt_rows = {};
 };
 
 class Activations {
@@ -38,18 +43,26 @@ class Activations {
   // A normalised row in fp32, if that form was asked for.
   std::span<const float> row(std::int64_t i) const;
 
-  // For multiply.cc.
   struct Rows {
     const std::byte* data;
     std::int64_t stride;  // bytes
   };
-  Rows form(ActivationForm form) const;
-  std::size_t memory_bytes() const { return f32_.size() + runs_.size() + bf16_.size(); }
+  Rows form(ActivationForm form) const;  // where no rows are in tiles
+  // For multiply.cc: what one job can multiply, and which of the rows it is. Tiles: [n / 16][padded /
+  // 32][16][32] in bf16, of `prompt_rows`.
+  struct Part {
+    Rows rows;
+    std::int64_t first, n;
+    const std::int64_t* prompt_rows;  // [n]; null: no tiles, but rows from `first` on
+  };
+  void parts(ActivationForm form, std::vector<Part>& out) const;
+  std::size_t memory_bytes() const { return f32_.size() + runs_.size() + bf16_.size() + tiles_.size(); }
 
  private:
   std::int64_t rows_ = 0, columns_ = 0, padded_ = 0;
   ActivationForms forms_ = 0;
-  AlignedBuffer f32_, runs_, bf16_, scratch_;
+  std::span<const std::int64_t> tile_rows_;
+  AlignedBuffer f32_, runs_, bf16_, tiles_, scratch_;
 };
 
 }  // namespace retort

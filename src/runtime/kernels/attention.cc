@@ -91,8 +91,9 @@ std::int64_t attention_queries(const AttentionLayer& layer) {
 std::int64_t attention_scratch(const AttentionLayer& layer) {
   const CacheLayout& cache = layer.cache;
   const std::int64_t width = (cache.head_dim + 15) / 16 * 16;
-  const std::int64_t rows = attention_queries(layer) * (layer.heads / cache.kv_heads) + 8;
-  return 2 * cache.block_tokens * (width + 1) + rows * (cache.block_tokens + 2 * width + 3) + 16;
+  const std::int64_t rows = attention_queries(layer) * (layer.heads / cache.kv_heads) + 16;
+  const std::int64_t tiles = kAttentionSpan * (16 + width + 8);  // scores; keys and values as bf16
+  return 2 * cache.block_tokens * (width + 1) + rows * (cache.block_tokens + 2 * width + 3) + tiles + 16;
 }
 
 void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequences, const AttentionRows& rows,

@@ -59,7 +59,7 @@ void write_cache(const AttentionLayer& layer, std::span<const CachedSequence> se
                  ThreadPool& pool, const KernelSet& set = kernel_set());
 
 // q, out: [rows][heads · head_dim], rows `stride` apart. The new positions are in the cache already. Where it
-// is not fp32, those of a prompt are rounded to about its precision.
+// is not fp32, those of a prompt are rounded to about its precision, by tiles to bf16.
 struct AttentionRows {
   const float* q = nullptr;
   float* out = nullptr;
@@ -89,6 +89,8 @@ struct AttentionJob {
   float* scratch = nullptr;  // attention_scratch floats
 };
 std::int64_t attention_scratch(const AttentionLayer& layer);
+// About so many tokens are taken together by tiles.
+inline constexpr std::int64_t kAttentionSpan = 128;
 // Query tokens a job has at most.
 std::int64_t attention_queries(const AttentionLayer& layer);
 

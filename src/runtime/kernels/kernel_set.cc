@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
-#include "runtime/kernels/amx_int8.h"
+#include "runtime/kernels/amx_bf16.h"
 
 namespace retort {
 
@@ -21,7 +21,7 @@ KernelSet generic_kernels();
 KernelSet avx2_kernels();
 KernelSet avx512_vnni_kernels();
 KernelSet avx512_bf16_kernels();
-KernelSet amx_int8_kernels();
+KernelSet amx_bf16_kernels();
 KernelSet neon_dotprod_kernels();
 KernelSet neon_i8mm_kernels();
 
@@ -41,7 +41,9 @@ bool has_avx512_vnni() {
          __builtin_cpu_supports("avx512vnni");
 }
 bool has_avx512_bf16() { return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
-bool has_amx_int8() { return has_avx512_bf16() && amx_int8_granted(); }
+bool has_amx_bf16() {
+  return has_avx512_bf16() && __builtin_cpu_supports("avx512vbmi") && amx_bf16_granted();
+}
 #elif defined(__aarch64__)
 bool has_neon_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 bool has_neon_i8mm() { return has_neon_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
@@ -54,7 +56,7 @@ const Row kRows[] = {
     {has_avx2, avx2_kernels},
     {has_avx512_vnni, avx512_vnni_kernels},
     {has_avx512_bf16, avx512_bf16_kernels},
-    {has_amx_int8, amx_int8_kernels},
+    {has_amx_bf16, amx_bf16_kernels},
 #elif defined(__aarch64__)
     {has_neon_dotprod, neon_dotprod_kernels},
     {has_neon_i8mm, neon_i8mm_kernels},

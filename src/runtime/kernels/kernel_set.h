@@ -17,6 +17,10 @@ namespace retort {
 
 enum class Store { replace, add, gated };
 
+// A job of tiles has at most so many panels (gated: half of them, and as many partners), and keeps sums of so
+// many activation rows.
+inline constexpr std::int64_t kTileJobPanels = 16, kTileJobRows = 512;
+
 // A range of panels times all activation rows.
 struct PanelJob {
   const std::byte* weights = nullptr;
@@ -29,9 +33,12 @@ struct PanelJob {
   const float* row_scales = nullptr;  // [rows] or none
   const float* up_row_scales = nullptr;
 
-  const std::byte* activations = nullptr;  // ActivationRun, float or bf16 rows
+  const std::byte* activations = nullptr;  // ActivationRun, float or bf16 rows, or tiles
   std::int64_t activation_stride = 0;      // bytes
   std::int64_t n = 0;
+  // multiply_tiles:
+  const std::int64_t* out_rows = nullptr;  // [n]: which row of `out` is whose
+  float* scratch = nullptr;                // [kTileJobPanels / 2][kTileJobRows][32]
 
   float* out = nullptr;  // [n][out_stride]
   std::int64_t out_stride = 0;
@@ -56,7 +63,8 @@ struct ActivationJob {
   float* f32 = nullptr;           // [padded]
   bool f32_wanted = false;        // else f32 is scratch, and left alone if x itself will do
   ActivationRun* runs = nullptr;  // [padded / 32], or null
-  std::uint16_t* bf16 = nullptr;  // [padded], or null
+  std::uint16_t* bf16 = nullptr;  // [padded / 32][32], or null
+  std::int64_t bf16_step = 32;    // values from 32 of them to the next
 };
 
 // One of LoRA's two products for chosen rows. In: out[row][k] = Σ_c weights[k][c] · x[row][c] for the ranks
@@ -83,6 +91,9 @@ struct KernelSet {
   std::string_view summary;       // the instructions, for --version
   bool bf16_activations = false;  // multiplies bf16 weights by activations rounded to bf16, else by fp32 ones
   void (*multiply[kPanelFormats])(const PanelJob&) = {};
+  // Prompts are multiplied by tiles, of bf16, where a format has them; `tiles`: all but f32 and f16 have.
+  bool tiles = false;
+  void (*multiply_tiles[kPanelFormats])(const PanelJob&) = {};
   void (*activation_row)(const ActivationJob&) = nullptr;
   void (*attend)(const AttentionJob&) = nullptr;
   void (*low_rank_in)(const LowRankJob&) = nullptr;

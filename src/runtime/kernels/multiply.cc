@@ -15,23 +15,24 @@ namespace {
 // thread, and for many activation rows smaller ones, so that all threads finish together.
 constexpr std::int64_t kPieceBytes = 256 << 10, kManyRows = 24;
 
-std::int64_t panels_in_piece(const WeightMatrix& weights, std::int64_t n, int threads) {
-  if (n >= kManyRows) return 2;
-  const std::int64_t panels = weights.panel_count(), bytes = panels * weights.panel_bytes();
+std::int64_t panels_in_piece(const WeightMatrix& weights, const PanelJob& job, int threads) {
+  const std::int64_t panels = weights.panel_count();
+  if (job.out_rows != nullptr) {  // tiles: the more, the longer activations stay in the second cache
+    const std::int64_t most = job.store == Store::gated ? kTileJobPanels / 2 : kTileJobPanels;
+    return std::clamp<std::int64_t>(panels / (2 * threads) / 2 * 2, 2, most);
+  }
+  if (job.n >= kManyRows) return 2;
+  const std::int64_t bytes = panels * weights.panel_bytes();
   const std::int64_t pieces = threads * std::max<std::int64_t>(1, bytes / (threads * kPieceBytes));
   return ((panels + pieces - 1) / pieces + 1) / 2 * 2;
 }
 
-PanelJob job_of(const WeightMatrix& weights, const Activations& x, const KernelSet& set) {
+PanelJob job_of(const WeightMatrix& weights, const Activations& x) {
   if (weights.columns() != x.columns())
     throw Error({.where = "multiply",
                  .found = fmt::format("{} activations a row", x.columns()),
                  .expected = fmt::format("{}, the columns of the weights", weights.columns())},
                 ErrorKind::failure);
-  ActivationForm form = weights.form();
-  if (weights.format() == PanelFormat::bf16)
-    form = set.bf16_activations ? ActivationForm::bf16 : ActivationForm::f32;
-  const Activations::Rows rows = x.form(form);
   PanelJob job;
   job.weights = weights.panels();
   job.panel_bytes = weights.panel_bytes();
@@ -39,9 +40,6 @@ PanelJob job_of(const WeightMatrix& weights, const Activations& x, const KernelS
   job.rows = weights.rows();
   job.factor = weights.factor();
   if (!weights.row_scales().empty()) job.row_scales = weights.row_scales().data();
-  job.activations = rows.data;
-  job.activation_stride = rows.stride;
-  job.n = x.rows();
   return job;
 }
 
@@ -53,6 +51,7 @@ struct Pieces {
 
 void run(std::span<const Pieces> products, ThreadPool& pool) {
   pool.parallel_for(products.back().end, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    thread_local AlignedBuffer scratch;  // kept from product to product
     for (std::int64_t piece = begin; piece < end; ++piece) {
       const auto product =
           std::find_if(products.begin(), products.end(), [&](const Pieces& p) { return piece < p.end; });
@@ -60,17 +59,37 @@ void run(std::span<const Pieces> products, ThreadPool& pool) {
       PanelJob job = product->job;
       job.first_panel = (piece - before) * product->grain;
       job.last_panel = std::min(job.first_panel + product->grain, product->panels);
+      if (job.out_rows != nullptr) {
+        scratch.reserve(kTileJobPanels / 2 * kTileJobRows * 2 * kPanelRows * sizeof(float));
+        job.scratch = reinterpret_cast<float*>(scratch.data());
+      }
       product->multiply(job);
     }
   });
 }
 
-Pieces pieces_of(const PanelJob& job, const WeightMatrix& weights, std::int64_t before,
-                 const ThreadPool& pool, const KernelSet& set) {
-  Pieces pieces{job, set.multiply[static_cast<std::size_t>(weights.format())], weights.panel_count(),
-                panels_in_piece(weights, job.n, pool.threads()), before};
-  pieces.end += (pieces.panels + pieces.grain - 1) / pieces.grain;
-  return pieces;
+// The product in as many jobs as the activations have parts.
+void add_pieces(PanelJob job, const WeightMatrix& weights, const Activations& x, const ThreadPool& pool,
+                const KernelSet& set, std::vector<Pieces>& all) {
+  const auto format = static_cast<std::size_t>(weights.format());
+  ActivationForm form = weights.form();
+  if (weights.format() == PanelFormat::bf16)
+    form = set.bf16_activations ? ActivationForm::bf16 : ActivationForm::f32;
+  std::vector<Activations::Part> parts;
+  x.parts(form, parts);
+  float* const out = job.out;
+  for (const Activations::Part& part : parts) {
+    job.activations = part.rows.data;
+    job.activation_stride = part.rows.stride;
+    job.n = part.n;
+    job.out = out + part.first * job.out_stride;
+    job.out_rows = part.prompt_rows;
+    Pieces pieces{job, part.prompt_rows != nullptr ? set.multiply_tiles[format] : set.multiply[format],
+                  weights.panel_count(), panels_in_piece(weights, job, pool.threads()),
+                  all.empty() ? 0 : all.back().end};
+    pieces.end += (pieces.panels + pieces.grain - 1) / pieces.grain;
+    all.push_back(pieces);
+  }
 }
 
 }  // namespace
@@ -80,12 +99,12 @@ void multiply(const Activations& x, std::span<const Product> products, ThreadPoo
   if (products.empty() || x.rows() == 0) return;
   std::vector<Pieces> all;
   for (const Product& product : products) {
-    PanelJob job = job_of(*product.weights, x, set);
+    PanelJob job = job_of(*product.weights, x);
     job.out = product.out;
     job.out_stride = product.stride;
     job.bias = product.bias;
     job.store = product.add ? Store::add : Store::replace;
-    all.push_back(pieces_of(job, *product.weights, all.empty() ? 0 : all.back().end, pool, set));
+    add_pieces(job, *product.weights, x, pool, set, all);
   }
   run(all, pool);
 }
@@ -114,7 +133,7 @@ void multiply_gated(const Activations& x, const GatedProduct& product, ThreadPoo
     });
     return;
   }
-  PanelJob job = job_of(gate, x, set);
+  PanelJob job = job_of(gate, x);
   job.up = up.panels();
   job.up_factor = up.factor();
   if (!up.row_scales().empty()) job.up_row_scales = up.row_scales().data();
@@ -124,8 +143,9 @@ void multiply_gated(const Activations& x, const GatedProduct& product, ThreadPoo
   job.up_bias = product.up_bias;
   job.store = Store::gated;
   job.activation = product.activation;
-  const Pieces pieces = pieces_of(job, gate, 0, pool, set);
-  run(std::span(&pieces, 1), pool);
+  std::vector<Pieces> pieces;
+  add_pieces(job, gate, x, pool, set, pieces);
+  run(pieces, pool);
 }
 
 }  // namespace retort

@@ -1,6 +1,6 @@
 // Matrix products with packed weights: out[t][r] = Σ_c weights[r][c] · x[t][c] for n = 1 … thousands of rows
-// t. Each output is added up in the same order whatever n and the number of threads are: a sequence gives the
-// same bits alone and among others.
+// t. Each output is added up in the same order whatever n and the number of threads are (prompts may have an
+// order of their own): a sequence gives the same bits alone and among others.
 #pragma once
 
 #include <span>

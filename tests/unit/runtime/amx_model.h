@@ -1,5 +1,5 @@
 // The tile instructions as the manual defines them (Intel 64 and IA-32 Architectures Software Developer's
-// Manual, volume 2: LDTILECFG, TDPBSUD, TILELOADD, TILESTORED, TILEZERO), for the kernels of AMX on
+// Manual, volume 2: LDTILECFG, TDPBF16PS, TILELOADD, TILESTORED, TILEZERO), for the kernels of AMX on
 // processors without it. Included before the kernels' source, whose intrinsics it replaces.
 #pragma once
 
@@ -52,17 +52,24 @@ inline void store(int tile, void* to, std::int64_t stride) {
     std::memcpy(static_cast<std::uint8_t*>(to) + row * stride, tiles[tile].bytes[row],
                 static_cast<std::size_t>(tiles[tile].row_bytes));
 }
-// c[m][n] += Σ over k and the four bytes of a dword: signed a[m][k] · unsigned b[k][n].
-inline void dot_signed_unsigned(int c, int a, int b) {
+inline float bf16_at(const std::uint8_t* at) {
+  std::uint16_t bits;
+  std::memcpy(&bits, at, 2);
+  return __builtin_bit_cast(float, std::uint32_t{bits} << 16);
+}
+// c[m][n] += Σ over k of a[m][k] · b[k][n] for the first of each pair of bf16, and the same for the second.
+inline void dot_bf16(int c, int a, int b) {
   Tile &sums = tiles[c], &left = tiles[a], &right = tiles[b];
   require(left.rows == sums.rows && right.row_bytes == sums.row_bytes && left.row_bytes == 4 * right.rows);
   for (int m = 0; m < sums.rows; ++m)
     for (int n = 0; n < sums.row_bytes / 4; ++n) {
-      std::uint32_t sum;
+      float pair[2] = {}, sum;
+      for (int k = 0; k < right.rows; ++k)
+        for (int i = 0; i < 2; ++i)
+          pair[i] = __builtin_fmaf(bf16_at(left.bytes[m] + 4 * k + 2 * i),
+                                   bf16_at(right.bytes[k] + 4 * n + 2 * i), pair[i]);
       std::memcpy(&sum, sums.bytes[m] + 4 * n, 4);
-      for (int k = 0; k < left.row_bytes; ++k)
-        sum += static_cast<std::uint32_t>(static_cast<std::int8_t>(left.bytes[m][k]) *
-                                          right.bytes[k / 4][4 * n + k % 4]);
+      sum += pair[0] + pair[1];
       std::memcpy(sums.bytes[m] + 4 * n, &sum, 4);
     }
 }
@@ -72,10 +79,10 @@ inline void dot_signed_unsigned(int c, int a, int b) {
 #undef _tile_zero
 #undef _tile_loadd
 #undef _tile_stored
-#undef _tile_dpbsud
+#undef _tile_dpbf16ps
 #define _tile_loadconfig retort::amx_model::load_config
 #define _tile_release retort::amx_model::release
 #define _tile_zero retort::amx_model::zero
 #define _tile_loadd retort::amx_model::load
 #define _tile_stored retort::amx_model::store
-#define _tile_dpbsud retort::amx_model::dot_signed_unsigned
+#define _tile_dpbf16ps retort::amx_model::dot_bf16

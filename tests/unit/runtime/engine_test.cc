@@ -167,10 +167,11 @@ TEST(Engine, ReusedPrefixesGiveTheSame) {
 TEST(Engine, APromptGivesTheSameBitsWhereverItIsCut) {
   ModelConfig config = small_config();
   config.head_dim = 16;
-  const auto weights = std::make_shared<RandomWeights>(config);
   const std::vector<TokenId> prompt = random_tokens(70, 1);
-  for (const char* type : {"f32", "f16", "q8"}) {
-    Engine engine(weights, {.cache_dtype = type, .reuse_prefix = false});
+  for (const auto& [encoding, type] :
+       {std::pair("f32", "f32"), {"f32", "f16"}, {"f32", "q8"}, {"bf16", "f16"}}) {
+    Engine engine(std::make_shared<RandomWeights>(config, 1, encoding),
+                  {.cache_dtype = type, .reuse_prefix = false});
     const std::vector<float> whole = read_alone(engine, prompt);
     for (const std::size_t last : {1u, 2u, 38u}) {
       const SequenceId id = engine.cache().add();
@@ -178,10 +179,37 @@ TEST(Engine, APromptGivesTheSameBitsWhereverItIsCut) {
       const Piece rest{.sequence = id, .tokens = std::span(prompt).last(last), .prompt = true};
       ASSERT_EQ(engine.step(std::span(&rest, 1)), 1);
       const std::span<float> logits = engine.logits(0, 1);
-      EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()), whole) << type << ' ' << last;
+      EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()), whole)
+          << encoding << ' ' << type << ' ' << last;
       engine.cache().remove(id);
     }
   }
+}
+
+TEST(Engine, PromptsAndAnswersGiveTheSameBitsAmongOthers) {
+  Engine engine(std::make_shared<RandomWeights>(small_config(), 1, "bf16"), {.reuse_prefix = false});
+  const std::vector<TokenId> a = random_tokens(50, 1), b = random_tokens(33, 2), c = random_tokens(7, 3);
+  // The last token of `a` alone, as an answer's, all of `b` and two outputs of `c`, in steps of their own and
+  // in one.
+  std::vector<std::vector<float>> found[2];
+  for (const bool together : {false, true}) {
+    const SequenceId ids[] = {engine.cache().add(), engine.cache().add(), engine.cache().add()};
+    read(engine, ids[0], std::span(a).first(49));
+    const Piece pieces[] = {
+        {ids[1], b, Outputs::last}, {ids[0], std::span(a).last(1)}, {ids[2], c, Outputs::all}};
+    for (std::size_t i = 0; i < (together ? 1 : 3); ++i) {
+      const std::int64_t rows = engine.step(std::span(pieces).subspan(i, together ? 3 : 1));
+      for (std::int64_t begin = 0; begin < rows; begin += 4) {
+        const std::int64_t count = std::min<std::int64_t>(4, rows - begin);
+        const std::span<float> logits = engine.logits(begin, count);
+        for (std::int64_t row = 0; row < count; ++row)
+          found[together].emplace_back(logits.begin() + row * 61, logits.begin() + (row + 1) * 61);
+      }
+    }
+    for (const SequenceId id : ids) engine.cache().remove(id);
+  }
+  EXPECT_EQ(found[0].size(), 9u);
+  EXPECT_EQ(found[0], found[1]);
 }
 
 TEST(Engine, SmallerCacheTypesStayClose) {

@@ -1,10 +1,13 @@
 // Products of every encoding in every kernel set this processor can run: against decoded weights and rounded
-// activations in double, on odd sizes; equal bits whatever the number of rows and threads.
+// activations in double, on odd sizes; equal bits whatever the number of rows and threads. Prompts are
+// products of their own where a set has tiles.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "base/error.h"
@@ -53,8 +56,11 @@ Matrix make_matrix(std::string_view name, std::int64_t rows, std::int64_t column
 
 bool multiplied(const Encoding& encoding) { return !encoding.activations_only; }
 
-// What the kernels promise: weights exactly as decoded, activations rounded to 8 bits per 32.
-double expected(const Matrix& m, ActivationForm form, const std::vector<float>& x, std::int64_t t,
+double to_bf16(float value) { return bf16_to_float(float_to_bf16(value)); }
+
+// What the kernels promise: weights exactly as decoded, activations rounded to 8 bits per 32. In tiles both
+// are rounded to bf16.
+double expected(const Matrix& m, ActivationForm form, bool tiles, const std::vector<float>& x, std::int64_t t,
                 std::int64_t r) {
   double total = 0;
   for (std::int64_t first = 0; first < m.columns; first += 32) {
@@ -67,11 +73,23 @@ double expected(const Matrix& m, ActivationForm form, const std::vector<float>& 
       const float value = x[static_cast<std::size_t>(t * m.columns + c)];
       double rounded = value;
       if (form == ActivationForm::int8) rounded = std::nearbyint(value * inverse) * (most / 127);
-      if (form == ActivationForm::bf16) rounded = bf16_to_float(float_to_bf16(value));
-      total += rounded * static_cast<double>(m.decoded[static_cast<std::size_t>(r * m.columns + c)]);
+      if (form == ActivationForm::bf16 || tiles) rounded = to_bf16(value);
+      const float weight = m.decoded[static_cast<std::size_t>(r * m.columns + c)];
+      total += rounded * (tiles ? to_bf16(weight) : static_cast<double>(weight));
     }
   }
   return total;
+}
+
+// A weight on the border between two numbers of bf16 may be rounded to either, since its scale and minimum
+// are applied in another order: the last of its eight digits, of two weights at once.
+double border(const Matrix& m, const std::vector<float>& x, std::int64_t t, std::int64_t r) {
+  double most = 0;
+  for (std::int64_t c = 0; c < m.columns; ++c)
+    most = std::max(most,
+                    std::fabs(static_cast<double>(x[static_cast<std::size_t>(t * m.columns + c)]) *
+                              static_cast<double>(m.decoded[static_cast<std::size_t>(r * m.columns + c)])));
+  return 2 * most / 128;
 }
 
 ActivationForm form_of(const WeightMatrix& weights, const KernelSet& set) {
@@ -79,14 +97,36 @@ ActivationForm form_of(const WeightMatrix& weights, const KernelSet& set) {
   return set.bf16_activations ? ActivationForm::bf16 : ActivationForm::f32;
 }
 
+using RowList = std::vector<std::int64_t>;
+RowList first_rows(std::int64_t n) {
+  RowList rows(static_cast<std::size_t>(n));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
+bool in_tiles(const WeightMatrix& weights, const KernelSet& set) {
+  return set.tiles && form_of(weights, set) != ActivationForm::f32;
+}
+
 std::vector<float> product(const WeightMatrix& weights, const std::vector<float>& x, std::int64_t n,
-                           const KernelSet& set, ThreadPool& pool) {
+                           const KernelSet& set, ThreadPool& pool, const RowList& prompt_rows = {}) {
   Activations activations;
-  activations.assign({.x = x.data(), .rows = n, .columns = weights.columns(), .stride = weights.columns()},
+  activations.assign({.x = x.data(),
+                      .rows = n,
+                      .columns = weights.columns(),
+                      .stride = weights.columns(),
+                      .prompt_rows = prompt_rows},
                      static_cast<unsigned>(form_of(weights, set)), pool, set);
   std::vector<float> out(static_cast<std::size_t>(n * weights.rows()), -1.0f);
   multiply(activations, {.weights = &weights, .out = out.data(), .stride = weights.rows()}, pool, set);
   return out;
+}
+
+// Every set, without a prompt and with one.
+std::vector<std::pair<const KernelSet*, RowList>> sets_and_prompts(std::int64_t n) {
+  std::vector<std::pair<const KernelSet*, RowList>> all;
+  for (const KernelSet* set : kernel_sets())
+    for (const std::int64_t prompts : {std::int64_t{0}, n}) all.emplace_back(set, first_rows(prompts));
+  return all;
 }
 
 TEST(KernelProduct, EveryEncodingInEverySetOnOddSizes) {
@@ -98,17 +138,19 @@ TEST(KernelProduct, EveryEncodingInEverySetOnOddSizes) {
       const Matrix m = make_matrix(encoding->name, rows, columns);
       const WeightMatrix weights = m.pack(pool);
       for (const KernelSet* set : kernel_sets())
-        for (const std::int64_t n : {1, 2, 3, 5, 7, 13, 16, 29}) {
-          const auto x = normal_values(static_cast<std::size_t>(n * columns), 7);
-          const auto out = product(weights, x, n, *set, pool);
-          const ActivationForm form = form_of(weights, *set);
-          for (std::int64_t t = 0; t < n; ++t)
-            for (std::int64_t r = 0; r < rows; ++r)
-              ASSERT_NEAR(out[static_cast<std::size_t>(t * rows + r)], expected(m, form, x, t, r),
-                          2e-6 * static_cast<double>(columns))
-                  << encoding->name << ' ' << set->name << " rows " << rows << " n " << n << " at " << t
-                  << ' ' << r;
-        }
+        for (const std::int64_t n : {1, 2, 3, 5, 7, 13, 16, 29, 50})
+          for (const bool prompt : {false, true}) {
+            const auto x = normal_values(static_cast<std::size_t>(n * columns), 7);
+            const auto out = product(weights, x, n, *set, pool, first_rows(prompt ? n : 0));
+            const ActivationForm form = form_of(weights, *set);
+            const bool tiles = prompt && in_tiles(weights, *set);
+            for (std::int64_t t = 0; t < n; ++t)
+              for (std::int64_t r = 0; r < rows; ++r)
+                ASSERT_NEAR(out[static_cast<std::size_t>(t * rows + r)], expected(m, form, tiles, x, t, r),
+                            2e-6 * static_cast<double>(columns) + (tiles ? border(m, x, t, r) : 0))
+                    << encoding->name << ' ' << set->name << " rows " << rows << " n " << n << " at " << t
+                    << ' ' << r << (prompt ? ", a prompt" : "");
+          }
     }
   }
 }
@@ -150,6 +192,31 @@ TEST(KernelProduct, SameBitsAloneAndAmongOthers) {
   }
 }
 
+TEST(KernelProduct, PromptsGiveTheSameBitsWhateverStandsWithThem) {
+  ThreadPool one(1), three(3);
+  for (const Encoding* encoding : encodings()) {
+    if (!multiplied(*encoding)) continue;
+    const std::int64_t rows = 70, columns = 768, n = 600;  // more than one job's rows, and parts of columns
+    const Matrix m = make_matrix(encoding->name, rows, columns);
+    const WeightMatrix weights = m.pack(three);
+    const auto x = normal_values(static_cast<std::size_t>(n * columns), 3);
+    RowList prompt_rows;  // others lie between them
+    for (std::int64_t t = 3; t < n; ++t)
+      if (t < 30 || t % 5 > 0) prompt_rows.push_back(t);
+    for (const KernelSet* set : kernel_sets()) {
+      if (!set->tiles) continue;
+      const auto together = product(weights, x, n, *set, three, prompt_rows);
+      for (const std::int64_t t : {0, 2, 3, 18, 30, 31, 100, 333, 599}) {
+        const bool prompt = std::binary_search(prompt_rows.begin(), prompt_rows.end(), t);
+        const std::vector<float> row(x.begin() + t * columns, x.begin() + (t + 1) * columns);
+        const auto alone = product(weights, row, 1, *set, one, first_rows(prompt ? 1 : 0));
+        ASSERT_EQ(std::memcmp(alone.data(), together.data() + t * rows, alone.size() * sizeof(float)), 0)
+            << encoding->name << ' ' << set->name << ' ' << t;
+      }
+    }
+  }
+}
+
 TEST(KernelProduct, ExtremeCodesDoNotSaturate) {
   ThreadPool pool(1);
   const std::int64_t columns = 64;
@@ -166,8 +233,10 @@ TEST(KernelProduct, ExtremeCodesDoNotSaturate) {
   for (const float sign : {1.0f, -1.0f})
     for (const KernelSet* set : kernel_sets()) {
       const std::vector<float> x(64, sign);
-      const auto out = product(weights, x, 1, *set, pool);
-      for (const float value : out) ASSERT_NEAR(value, sign * -128.0f * 64.0f, 1e-2) << set->name;
+      for (const std::int64_t prompt_rows : {0, 1}) {
+        const auto out = product(weights, x, 1, *set, pool, first_rows(prompt_rows));
+        for (const float value : out) ASSERT_NEAR(value, sign * -128.0f * 64.0f, 1e-2) << set->name;
+      }
     }
 }
 
@@ -178,10 +247,11 @@ TEST(KernelProduct, BiasResidualAndSharedInput) {
   const std::int64_t n = 3;
   const auto x = normal_values(static_cast<std::size_t>(n * 96), 5);
   const auto bias = normal_values(40, 6);
-  for (const KernelSet* set : kernel_sets()) {
-    const auto plain = product(first, x, n, *set, pool), other = product(second, x, n, *set, pool);
+  for (const auto& [set, prompts] : sets_and_prompts(n)) {
+    const auto plain = product(first, x, n, *set, pool, prompts),
+               other = product(second, x, n, *set, pool, prompts);
     Activations activations;
-    activations.assign({.x = x.data(), .rows = n, .columns = 96, .stride = 96},
+    activations.assign({.x = x.data(), .rows = n, .columns = 96, .stride = 96, .prompt_rows = prompts},
                        ActivationForm::int8 | ActivationForm::f32, pool, *set);
     std::vector<float> out(static_cast<std::size_t>(n * 45), 2.0f),
         out_second(static_cast<std::size_t>(n * 17));
@@ -206,12 +276,13 @@ TEST(KernelProduct, GatedIsActivationTimesUp) {
        {std::pair("q4_0", "q4_0"), {"q4_k", "q4_k"}, {"f16", "f16"}, {"q8_0", "q4_0"}}) {
     const Matrix g = make_matrix(gate_encoding, 50, 256, 1), u = make_matrix(up_encoding, 50, 256, 2);
     const WeightMatrix gate = g.pack(pool), up = u.pack(pool);
-    for (const KernelSet* set : kernel_sets())
-      for (const std::int64_t n : {1, 4, 9}) {
+    for (const std::int64_t n : {1, 4, 9, 41})
+      for (const auto& [set, prompts] : sets_and_prompts(n)) {
         const auto x = normal_values(static_cast<std::size_t>(n * 256), 5);
-        const auto gates = product(gate, x, n, *set, pool), ups = product(up, x, n, *set, pool);
+        const auto gates = product(gate, x, n, *set, pool, prompts),
+                   ups = product(up, x, n, *set, pool, prompts);
         Activations activations;
-        activations.assign({.x = x.data(), .rows = n, .columns = 256, .stride = 256},
+        activations.assign({.x = x.data(), .rows = n, .columns = 256, .stride = 256, .prompt_rows = prompts},
                            form_of(gate, *set) | form_of(up, *set), pool, *set);
         std::vector<float> out(gates.size());
         multiply_gated(activations, {.gate = &gate, .up = &up, .out = out.data(), .stride = 50}, pool, *set);

@@ -21,10 +21,11 @@ inline EncodedTensor owned_f32(const ParameterSpec& spec, const std::vector<floa
           .owned = owned};
 }
 
-// Weights are a function of seed and name.
+// Weights are a function of seed and name; matrices in an encoding without blocks.
 class RandomWeights : public ModelWeights {
  public:
-  explicit RandomWeights(ModelConfig config, std::uint64_t seed = 1) : config_(std::move(config)) {
+  explicit RandomWeights(ModelConfig config, std::uint64_t seed = 1, std::string_view encoding = "f32")
+      : config_(std::move(config)), encoding_(&find_encoding(encoding, "test")) {
     for (const ParameterSpec& spec : parameter_specs(config_)) {
       std::size_t count = 1;
       for (const std::int64_t size : spec.shape) count *= static_cast<std::size_t>(size);
@@ -38,13 +39,20 @@ class RandomWeights : public ModelWeights {
 
   const ModelConfig& config() const override { return config_; }
   EncodedTensor get(const ParameterSpec& spec) const override {
-    return owned_f32(spec, values_.at(spec.name));
+    const std::vector<float>& values = values_.at(spec.name);
+    if (spec.shape.size() < 2) return owned_f32(spec, values);
+    const auto count = static_cast<std::int64_t>(values.size());
+    const auto owned =
+        std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(encoding_->byte_size(count)));
+    encode_rows(*encoding_, values, spec.shape.back(), {}, owned->data(), spec.name);
+    return {.name = spec.name, .shape = spec.shape, .encoding = encoding_, .bytes = *owned, .owned = owned};
   }
   void check() const override {}
   std::string where() const override { return "random weights"; }
 
  private:
   ModelConfig config_;
+  const Encoding* encoding_;
   std::map<std::string, std::vector<float>> values_;
 };
 
