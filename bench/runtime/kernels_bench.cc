@@ -77,11 +77,11 @@ class Stack {
   void run(std::int64_t n) {
     const std::vector<float> weight(1024, 1.0f);
     const NormOptions norm{.kind = NormKind::rms, .weight = weight.data(), .eps = 1e-6f};
-    std::vector<std::int64_t> prompt_rows(n >= kPrompt ? static_cast<std::size_t>(n) : 0);
-    std::iota(prompt_rows.begin(), prompt_rows.end(), 0);
+    std::vector<std::int64_t> tile_rows(n >= kPrompt ? static_cast<std::size_t>(n) : 0);
+    std::iota(tile_rows.begin(), tile_rows.end(), 0);
     const auto assign = [&](ActivationInput input, ActivationForms forms) {
       input.rows = n;
-      input.prompt_rows = prompt_rows;
+      input.tile_rows = tile_rows;
       activations_.assign(input, forms, pool_);
     };
     for (const Layer& layer : layers_) {

@@ -105,12 +105,13 @@ bool Batcher::step() {
   std::int64_t room = engine_.options().max_batch_tokens;
   const auto add = [&](Job& job, std::int64_t count) {
     const bool last = count == job.unread();
+    const auto prompt = static_cast<std::int64_t>(job.request.prompt.size());
     pieces_.push_back(
         {.sequence = job.sequence,
          .tokens = std::span(job.tokens)
                        .subspan(static_cast<std::size_t>(job.read), static_cast<std::size_t>(count)),
          .outputs = last ? Outputs::last : Outputs::none,
-         .prompt = job.read < static_cast<std::int64_t>(job.request.prompt.size())});
+         .prompt_tokens = job.read < prompt ? prompt : 0});
     if (last) outputs_.push_back(&job);
     job.read += count;
     room -= count;

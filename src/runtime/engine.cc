@@ -16,6 +16,9 @@ namespace {
 constexpr std::int64_t kBlockTokens = 32;
 constexpr std::int64_t kLogitsAtOnce = std::int64_t{1} << 22;  // 16 MiB of fp32
 constexpr std::int64_t kSequencesForeseen = 64;
+// Tiles take all weights to bf16, however many rows there are: of a shorter prompt that takes longer than it
+// saves. The whole prompt counts, so that its parts give the same bits wherever it is cut.
+constexpr std::int64_t kFewestTileTokens = 32;
 
 // The cache's share of the machine's memory when the user names no size. It is reserved, not used: a page
 // costs when it is first written.
@@ -230,11 +233,13 @@ std::int64_t Engine::step(std::span<const Piece> pieces) {
   for (const Piece& piece : pieces) {
     const auto count = static_cast<std::int64_t>(piece.tokens.size());
     const std::int64_t past = cache.length(piece.sequence);
+    const std::int64_t prompt = std::max(piece.prompt_tokens, count > 1 ? count : 0);
     rows.sequences.push_back({.blocks = {},
                               .past = past,
                               .first_query = static_cast<std::int64_t>(rows.tokens.size()),
                               .queries = count,
-                              .prompt = piece.prompt || count > 1});
+                              .prompt = prompt > 0,
+                              .tiles = prompt >= kFewestTileTokens});
     rows.adapters.push_back(impl_->adapter_of(piece.sequence));
     rows.outputs.push_back(piece.outputs == Outputs::all ? count : piece.outputs == Outputs::last ? 1 : 0);
     rows.tokens.insert(rows.tokens.end(), piece.tokens.begin(), piece.tokens.end());

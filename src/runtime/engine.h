@@ -25,9 +25,9 @@ struct Piece {
   SequenceId sequence = 0;
   std::span<const TokenId> tokens;
   Outputs outputs = Outputs::last;
-  // Several tokens are one. A single one is if this says so: the rest of a prompt then gives the same bits
-  // wherever it was cut.
-  bool prompt = false;
+  // Of the whole prompt that this is a part of; 0: these tokens are all of it, or one token of an answer. Its
+  // parts give the same bits wherever it was cut.
+  std::int64_t prompt_tokens = 0;
 };
 
 class Engine {

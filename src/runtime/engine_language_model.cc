@@ -89,7 +89,7 @@ class Scorer {
     pieces_.push_back({.sequence = open.id,
                        .tokens = std::span(tokens).subspan(open.read, count),
                        .outputs = Outputs::all,
-                       .prompt = true});
+                       .prompt_tokens = static_cast<std::int64_t>(tokens.size()) - 1});
     for (std::size_t i = 0; i < count; ++i) rows_.push_back({open.index, open.read + i});
     open.read += count;
     room -= count;

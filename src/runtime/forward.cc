@@ -170,7 +170,7 @@ void Forward::assign(std::size_t layer, LinearGroup group, ActivationInput input
     input.limit = std::max(input.limit, reader->input_limit);
   }
   if (!clamps) input.limit = 0;
-  input.prompt_rows = prompt_rows_;
+  input.tile_rows = tile_rows_;
   if (adapters_.any() || observer_) forms = forms | static_cast<ActivationForms>(ActivationForm::f32);
   activations_.assign(input, forms, pool_);
   if (observer_) observer_(layer, group, activations_);
@@ -204,12 +204,12 @@ void Forward::keep_outputs(const StepRows& step) {
       std::memcpy(rows + to * size, rows + from * size, static_cast<std::size_t>(size) * sizeof(float));
   };
   output_rows_ = 0;
-  prompt_rows_.clear();
+  tile_rows_.clear();
   for (std::size_t s = 0; s < step.sequences.size(); ++s) {
     const CachedSequence& sequence = step.sequences[s];
     const std::int64_t end = sequence.first_query + sequence.queries;
     for (std::int64_t row = end - step.outputs[s]; row < end; ++row, ++output_rows_) {
-      if (sequence.prompt) prompt_rows_.push_back(output_rows_);
+      if (sequence.tiles) tile_rows_.push_back(output_rows_);
       move(floats(x_), output_rows_, row, width);
       move(floats(mixed_), output_rows_, row, heads);
     }
@@ -221,11 +221,11 @@ std::int64_t Forward::run(const StepRows& step) {
   adapters_.begin(step);
   // The last layer's work beyond its keys and values is done for the output rows only.
   output_queries_.clear();
-  prompt_rows_.clear();
+  tile_rows_.clear();
   for (std::size_t s = 0; s < step.sequences.size(); ++s) {
     CachedSequence queries = step.sequences[s];
-    for (std::int64_t i = 0; queries.prompt && i < queries.queries; ++i)
-      prompt_rows_.push_back(queries.first_query + i);
+    for (std::int64_t i = 0; queries.tiles && i < queries.queries; ++i)
+      tile_rows_.push_back(queries.first_query + i);
     const std::int64_t skipped = queries.queries - step.outputs[s];
     queries.past += skipped;
     queries.first_query += skipped;
@@ -260,16 +260,16 @@ std::int64_t Forward::run(const StepRows& step) {
 }
 
 void Forward::logits(std::int64_t begin, std::int64_t count, float* out) {
-  std::vector<std::int64_t> prompt_rows;
-  for (const std::int64_t row : prompt_rows_)
-    if (row >= begin && row < begin + count) prompt_rows.push_back(row - begin);
+  std::vector<std::int64_t> tile_rows;
+  for (const std::int64_t row : tile_rows_)
+    if (row >= begin && row < begin + count) tile_rows.push_back(row - begin);
   activations_.assign({.x = floats(x_) + begin * config_.hidden_size,
                        .rows = count,
                        .columns = config_.hidden_size,
                        .stride = config_.hidden_size,
                        .norm = model_.norm.options(config_),
                        .limit = model_.head.input_limit,
-                       .prompt_rows = prompt_rows},
+                       .tile_rows = tile_rows},
                       model_.head.form(), pool_);
   multiply(activations_, model_.head.to(out, config_.vocab_size), pool_);
 }

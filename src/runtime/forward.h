@@ -73,7 +73,7 @@ class Forward {
   Activations activations_;
   RotaryAngles angles_;
   std::vector<CachedSequence> output_queries_;
-  std::vector<std::int64_t> prompt_rows_;  // of the rows that are at work
+  std::vector<std::int64_t> tile_rows_;  // of the rows that are at work
   std::int64_t output_rows_ = 0;
   // [rows][…] fp32: residual stream; q, k and v; heads' outputs; inside the MLP; learned positions
   AlignedBuffer x_, qkv_, mixed_, inner_, position_;

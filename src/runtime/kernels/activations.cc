@@ -26,7 +26,7 @@ void Activations::assign(const ActivationInput& input, ActivationForms forms, Th
   if (wanted(ActivationForm::int8)) runs_.reserve(values / kRun * sizeof(ActivationRun));
   if (wanted(ActivationForm::bf16)) bf16_.reserve(values * sizeof(std::uint16_t));
   const bool rounded = wanted(ActivationForm::int8) || wanted(ActivationForm::bf16);
-  tile_rows_ = set.tiles && rounded ? input.prompt_rows : std::span<const std::int64_t>();
+  tile_rows_ = set.tiles && rounded ? input.tile_rows : std::span<const std::int64_t>();
   const auto tiles = (static_cast<std::int64_t>(tile_rows_.size()) + kTileRows - 1) / kTileRows;
   tiles_.reserve(static_cast<std::size_t>(tiles * kTileRows * padded_) * sizeof(std::uint16_t));
   if (!wanted(ActivationForm::f32)) scratch_.reserve(static_cast<std::size_t>(pool.threads()) * row_bytes);

@@ -1,7 +1,7 @@
 // The input of a layer's matrices: n rows, normalised and rounded to bytes once, then read by q, k and v, or
 // by gate and up. Rounding is per 32 values, to 8 bits, as Q8_0's but with an fp32 scale. Rows of prompts are
 // rounded to bf16 instead, and lie in tiles, where the kernel set multiplies those: what a row gives depends
-// on whether it is a prompt's, but not on what stands with it.
+// on whether it is a long prompt's, but not on what stands with it.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct ActivationInput {
   std::int64_t rows = 0, columns = 0, stride = 0;
   NormOptions norm = {};
   float limit = 0;  // above 0: clamped to ±limit behind the norm
-  // Which rows are prompts', ascending. To be left in place while products are made.
-  std::span<const std::int64_t> prompt_rows = {};
+  // Rows that tiles may multiply, where the set has them, ascending. To be left in place while products are made.
+  std::span<const std::int64_t> tile_rows = {};
 };
 
 class Activations {
@@ -49,11 +49,11 @@ class Activations {
   };
   Rows form(ActivationForm form) const;  // where no rows are in tiles
   // For multiply.cc: what one job can multiply, and which of the rows it is. Tiles: [n / 16][padded /
-  // 32][16][32] in bf16, of `prompt_rows`.
+  // 32][16][32] in bf16, of `tile_rows`.
   struct Part {
     Rows rows;
     std::int64_t first, n;
-    const std::int64_t* prompt_rows;  // [n]; null: no tiles, but rows from `first` on
+    const std::int64_t* tile_rows;  // [n]; null: no tiles, but rows from `first` on
   };
   void parts(ActivationForm form, std::vector<Part>& out) const;
   std::size_t memory_bytes() const { return f32_.size() + runs_.size() + bf16_.size() + tiles_.size(); }

@@ -37,6 +37,7 @@ struct CachedSequence {
   std::int64_t first_query = 0;  // row of q, k, v and out
   std::int64_t queries = 0;
   bool prompt = false;  // more than one query are, too
+  bool tiles = false;   // whether products of its rows may be made by tiles
 };
 
 struct AttentionLayer {

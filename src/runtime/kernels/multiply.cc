@@ -83,8 +83,8 @@ void add_pieces(PanelJob job, const WeightMatrix& weights, const Activations& x,
     job.activation_stride = part.rows.stride;
     job.n = part.n;
     job.out = out + part.first * job.out_stride;
-    job.out_rows = part.prompt_rows;
-    Pieces pieces{job, part.prompt_rows != nullptr ? set.multiply_tiles[format] : set.multiply[format],
+    job.out_rows = part.tile_rows;
+    Pieces pieces{job, part.tile_rows != nullptr ? set.multiply_tiles[format] : set.multiply[format],
                   weights.panel_count(), panels_in_piece(weights, job, pool.threads()),
                   all.empty() ? 0 : all.back().end};
     pieces.end += (pieces.panels + pieces.grain - 1) / pieces.grain;

@@ -176,7 +176,7 @@ TEST(Engine, APromptGivesTheSameBitsWhereverItIsCut) {
     for (const std::size_t last : {1u, 2u, 38u}) {
       const SequenceId id = engine.cache().add();
       read(engine, id, std::span(prompt).first(prompt.size() - last));
-      const Piece rest{.sequence = id, .tokens = std::span(prompt).last(last), .prompt = true};
+      const Piece rest{.sequence = id, .tokens = std::span(prompt).last(last), .prompt_tokens = 70};
       ASSERT_EQ(engine.step(std::span(&rest, 1)), 1);
       const std::span<float> logits = engine.logits(0, 1);
       EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()), whole)

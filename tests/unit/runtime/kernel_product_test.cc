@@ -108,13 +108,13 @@ bool in_tiles(const WeightMatrix& weights, const KernelSet& set) {
 }
 
 std::vector<float> product(const WeightMatrix& weights, const std::vector<float>& x, std::int64_t n,
-                           const KernelSet& set, ThreadPool& pool, const RowList& prompt_rows = {}) {
+                           const KernelSet& set, ThreadPool& pool, const RowList& tile_rows = {}) {
   Activations activations;
   activations.assign({.x = x.data(),
                       .rows = n,
                       .columns = weights.columns(),
                       .stride = weights.columns(),
-                      .prompt_rows = prompt_rows},
+                      .tile_rows = tile_rows},
                      static_cast<unsigned>(form_of(weights, set)), pool, set);
   std::vector<float> out(static_cast<std::size_t>(n * weights.rows()), -1.0f);
   multiply(activations, {.weights = &weights, .out = out.data(), .stride = weights.rows()}, pool, set);
@@ -200,14 +200,14 @@ TEST(KernelProduct, PromptsGiveTheSameBitsWhateverStandsWithThem) {
     const Matrix m = make_matrix(encoding->name, rows, columns);
     const WeightMatrix weights = m.pack(three);
     const auto x = normal_values(static_cast<std::size_t>(n * columns), 3);
-    RowList prompt_rows;  // others lie between them
+    RowList tile_rows;  // others lie between them
     for (std::int64_t t = 3; t < n; ++t)
-      if (t < 30 || t % 5 > 0) prompt_rows.push_back(t);
+      if (t < 30 || t % 5 > 0) tile_rows.push_back(t);
     for (const KernelSet* set : kernel_sets()) {
       if (!set->tiles) continue;
-      const auto together = product(weights, x, n, *set, three, prompt_rows);
+      const auto together = product(weights, x, n, *set, three, tile_rows);
       for (const std::int64_t t : {0, 2, 3, 18, 30, 31, 100, 333, 599}) {
-        const bool prompt = std::binary_search(prompt_rows.begin(), prompt_rows.end(), t);
+        const bool prompt = std::binary_search(tile_rows.begin(), tile_rows.end(), t);
         const std::vector<float> row(x.begin() + t * columns, x.begin() + (t + 1) * columns);
         const auto alone = product(weights, row, 1, *set, one, first_rows(prompt ? 1 : 0));
         ASSERT_EQ(std::memcmp(alone.data(), together.data() + t * rows, alone.size() * sizeof(float)), 0)
@@ -233,8 +233,8 @@ TEST(KernelProduct, ExtremeCodesDoNotSaturate) {
   for (const float sign : {1.0f, -1.0f})
     for (const KernelSet* set : kernel_sets()) {
       const std::vector<float> x(64, sign);
-      for (const std::int64_t prompt_rows : {0, 1}) {
-        const auto out = product(weights, x, 1, *set, pool, first_rows(prompt_rows));
+      for (const std::int64_t tile_rows : {0, 1}) {
+        const auto out = product(weights, x, 1, *set, pool, first_rows(tile_rows));
         for (const float value : out) ASSERT_NEAR(value, sign * -128.0f * 64.0f, 1e-2) << set->name;
       }
     }
@@ -251,7 +251,7 @@ TEST(KernelProduct, BiasResidualAndSharedInput) {
     const auto plain = product(first, x, n, *set, pool, prompts),
                other = product(second, x, n, *set, pool, prompts);
     Activations activations;
-    activations.assign({.x = x.data(), .rows = n, .columns = 96, .stride = 96, .prompt_rows = prompts},
+    activations.assign({.x = x.data(), .rows = n, .columns = 96, .stride = 96, .tile_rows = prompts},
                        ActivationForm::int8 | ActivationForm::f32, pool, *set);
     std::vector<float> out(static_cast<std::size_t>(n * 45), 2.0f),
         out_second(static_cast<std::size_t>(n * 17));
@@ -282,7 +282,7 @@ TEST(KernelProduct, GatedIsActivationTimesUp) {
         const auto gates = product(gate, x, n, *set, pool, prompts),
                    ups = product(up, x, n, *set, pool, prompts);
         Activations activations;
-        activations.assign({.x = x.data(), .rows = n, .columns = 256, .stride = 256, .prompt_rows = prompts},
+        activations.assign({.x = x.data(), .rows = n, .columns = 256, .stride = 256, .tile_rows = prompts},
                            form_of(gate, *set) | form_of(up, *set), pool, *set);
         std::vector<float> out(gates.size());
         multiply_gated(activations, {.gate = &gate, .up = &up, .out = out.data(), .stride = 50}, pool, *set);
