@@ -288,7 +288,8 @@ void check_shard_name(const std::string& shard, const std::string& where) {
     throw Error({.where = where,
                  .found = "the shard '" + shard.substr(0, kLongestName) + "'",
                  .expected = "the name of a file in the same folder",
-                 .advice = "Do not use this model: its index names what no file of the folder can be called."});
+                 .advice = "Do not use this model: its index points outside of its folder, or to what no "
+                           "file can be called."});
 }
 
 std::unique_ptr<TensorSource> open_index(const fs::path& path) {

@@ -418,6 +418,38 @@ TEST(TermContract, WeightsAreHonoured) {
   }
 }
 
+// Maps of like layers are made together: with the first two teacher's layers alike, with another window, and
+// with fewer heads.
+TEST(LayerTerms, AttentionMapsOfSeveralPairsGiveTheMeanOfEach) {
+  for (const int variant : {0, 1, 2}) {
+    ModelConfig student = tiny_config(32, 64, 2), teacher = tiny_config(48, 64, 3, 6);
+    if (variant == 1) student.layers[1].sliding_window = teacher.layers[2].sliding_window = 4;
+    if (variant == 2) teacher.layers[1].num_attention_heads = 4;
+    for (const char* name : {"attention_kl", "attention_mse"}) {
+      SCOPED_TRACE(testing::Message() << name << " " << variant);
+      const auto run = [&](const Json& layers) {
+        Pair models(student, teacher);
+        Objective objective = models.objective({{"name", name}, {"layers", layers}});
+        return models.run(objective, models.host);
+      };
+      const Json pairs = {{0, 1}, {1, 2}, {1, 0}};
+      const auto [value, gradients] = run(pairs);
+      double mean = 0;
+      Gradients mean_gradients;
+      for (const Json& pair : pairs) {
+        const auto [one, of_one] = run(Json::array({pair}));
+        mean += one / 3;
+        for (const auto& [parameter, gradient] : of_one) {
+          at::Tensor& sum = mean_gradients[parameter];
+          sum = sum.defined() ? sum + gradient / 3 : gradient / 3;
+        }
+      }
+      EXPECT_NEAR(value, mean, 1e-5 * mean);
+      EXPECT_LT(error_of_gradients(gradients, mean_gradients), 2e-5);
+    }
+  }
+}
+
 TEST(AttentionMaps, BlocksOfAnySizeGiveTheSame) {
   Pair models = different();
   const DeviceBatch batch = upload(models.host, at::kCPU);
