@@ -9,6 +9,7 @@
 #include "architecture/save_plan.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "formats/encodings/row_magnitude.h"
 #include "formats/safetensors.h"
 
 namespace retort {
@@ -106,15 +107,7 @@ void encode_i8_rows(std::span<const float> values, std::int64_t columns, std::sp
   const auto width = static_cast<std::size_t>(columns);
   for (std::size_t row = 0; row < scales.size(); ++row) {
     const auto x = values.subspan(row * width, width);
-    float largest = 0;
-    for (const float value : x) {
-      if (!std::isfinite(value))
-        throw Error({.where = "i8_channel",
-                     .found = "the value " + std::to_string(value),
-                     .expected = "finite numbers",
-                     .advice = "The model is damaged, or its training diverged."});
-      largest = std::max(largest, std::fabs(value));
-    }
+    const float largest = largest_magnitude(x, "i8_channel");
     const float scale = largest / 127, inverse = 1 / scale;
     scales[row] = scale;
     const bool tiny = !std::isfinite(inverse);  // all zeros, or as good as

@@ -26,8 +26,6 @@ std::vector<std::size_t> sequences_of_targets(const Batch& batch) {
   return sequences;
 }
 
-at::Tensor upload_floats(const std::vector<float>& values, at::Device device) { return send(values, device); }
-
 // fp32 [T]: a teacher's weight at each target.
 at::Tensor weights_at_targets(const Teacher& teacher, const DeviceBatch& batch) {
   if (teacher.weights.size() == 1) return at::full_like(batch.weights, teacher.weights.front());
@@ -41,7 +39,7 @@ at::Tensor weights_at_targets(const Teacher& teacher, const DeviceBatch& batch) 
                    .advice = ""});
     weights.push_back(static_cast<float>(teacher.weights[source]));
   }
-  return upload_floats(weights, batch.weights.device());
+  return send(weights, batch.weights.device());
 }
 
 }  // namespace
@@ -159,7 +157,7 @@ PanelMember Teachers::chosen_rows(std::size_t teacher, const std::vector<std::si
       .model = &model,
       .rows = at::zeros({static_cast<std::int64_t>(weights.size()), model.config().hidden_size},
                         model.head_weight().options().requires_grad(false)),
-      .weights = upload_floats(weights, model.device())};
+      .weights = send(weights, model.device())};
   if (!rows.empty()) {
     const DeviceBatch here = upload(mine, model.device());
     const ModelOutput output = model.forward(here, {}, {.targets_only = true});

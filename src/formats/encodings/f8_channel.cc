@@ -4,8 +4,8 @@
 #include <array>
 #include <cmath>
 
-#include "base/error.h"
 #include "formats/encodings/encoding.h"
+#include "formats/encodings/row_magnitude.h"
 
 namespace retort {
 namespace {
@@ -62,15 +62,7 @@ void encode_f8_rows(std::span<const float> values, std::int64_t columns, std::sp
   const auto width = static_cast<std::size_t>(columns);
   for (std::size_t row = 0; row < scales.size(); ++row) {
     const auto x = values.subspan(row * width, width);
-    float largest = 0;
-    for (const float value : x) {
-      if (!std::isfinite(value))
-        throw Error({.where = where,
-                     .found = "the value " + std::to_string(value),
-                     .expected = "finite numbers",
-                     .advice = "The model is damaged, or its training diverged."});
-      largest = std::max(largest, std::fabs(value));
-    }
+    const float largest = largest_magnitude(x, where);
     const float scale = largest / kLargest, inverse = 1 / scale;
     scales[row] = scale;
     const bool tiny = !std::isfinite(inverse);  // all zeros, or as good as
