@@ -27,6 +27,20 @@ const at::Tensor& LogitChunk::student_log_sum_exp(double temperature) const {
   return cached(student_log_sum_exp_, student, temperature);
 }
 
+const at::Tensor& LogitChunk::head_log_sum_exp(double temperature) const {
+  const at::Tensor& tokens = student_log_sum_exp(temperature);
+  if (!padding.defined()) return tokens;
+  at::Tensor& entry = head_log_sum_exp_[temperature];
+  if (!entry.defined()) entry = at::logaddexp(tokens, log_sum_exp(padding, temperature));
+  return entry;
+}
+
+void LogitChunk::add_padding_gradient(double temperature, const at::Tensor& scale) const {
+  if (!padding_gradient.defined()) return;
+  padding_gradient.add_(
+      (padding / temperature - head_log_sum_exp(temperature).unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
+}
+
 const at::Tensor& LogitChunk::teacher_log_sum_exp(double temperature) const {
   return cached(teacher_log_sum_exp_, teacher, temperature);
 }

@@ -55,7 +55,7 @@ at::Tensor unseen(const MapBlock& block, std::int64_t window) {
 
 // Heads of some rows of all layers of a side, [P · layers, S, n, d], and where they came from.
 struct Gathered {
-  at::Tensor values;               // fp32
+  at::Tensor values;               // on the CPU fp32, else as the rows are: see fp32_product()
   std::vector<at::Tensor> places;  // per layer int64 [P · S · n], among the heads of all rows
 };
 
@@ -75,7 +75,7 @@ Gathered gather(const MapSide& side, const std::vector<at::Tensor>& heads, const
     at::Tensor part = values.narrow(0, static_cast<std::int64_t>(l) * count, count).view({-1, d});
     at::index_select_out(part, source, 0, out.places.back());
   }
-  out.values = values.to(at::kFloat);
+  out.values = values.is_cuda() ? values : values.to(at::kFloat);
   return out;
 }
 
@@ -91,11 +91,16 @@ double scale_of(const MapSide& side) { return 1 / std::sqrt(static_cast<double>(
 
 at::Tensor batched(const at::Tensor& x) { return x.flatten(0, 1); }
 
+// x [B, m, k] · y [B, k, n] of one dtype, in fp32: a GPU's tensor cores add exact products of low precision.
+at::Tensor fp32_product(const at::Tensor& x, const at::Tensor& y) {
+  return x.scalar_type() == at::kFloat ? at::bmm(x, y) : at::bmm(x, y, at::kFloat);
+}
+
 // Log-probabilities [P · layers, S, R, L], -inf where unseen.
 at::Tensor log_maps(const Gathered& queries, const Gathered& keys, const MapSide& side,
                     const at::Tensor& mask) {
   const at::Tensor &q = queries.values, &k = keys.values;
-  return at::bmm(batched(q), batched(k).transpose(1, 2))
+  return fp32_product(batched(q), batched(k).transpose(1, 2))
       .view({q.size(0), q.size(1), q.size(2), k.size(2)})
       .mul_(scale_of(side))
       .masked_fill_(mask, -std::numeric_limits<float>::infinity())
@@ -222,9 +227,10 @@ at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide&
     if (!recording) continue;
     const at::Tensor scores =
         batched(at::_log_softmax_backward_data(distance.log_map, log_student, -1, at::kFloat)
-                    .mul_(scale_of(student)));
-    scatter(at::bmm(scores, batched(keys.values)).view(queries.values.sizes()), queries, gradients);
-    scatter(at::bmm(scores.transpose(1, 2), batched(queries.values)).view(keys.values.sizes()), keys,
+                    .mul_(scale_of(student)))
+            .to(keys.values.scalar_type());
+    scatter(fp32_product(scores, batched(keys.values)).view(queries.values.sizes()), queries, gradients);
+    scatter(fp32_product(scores.transpose(1, 2), batched(queries.values)).view(keys.values.sizes()), keys,
             gradients);
     if (mixing.defined()) mixing_gradient += distance.mixing;
   }

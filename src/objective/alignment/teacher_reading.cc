@@ -196,12 +196,11 @@ at::Tensor log_rest(const LaterTokens& later, std::int64_t spans) {
   std::vector<Weighted<LogitTerm>> terms;
   terms.push_back({std::make_unique<CrossEntropy>(), 1});
   const LinearLossOutput output = fused_linear_loss({.student_hidden = later.hidden,
-                                                     .student_head = later.head,
+                                                     .student_head = later.head.narrow(0, 0, later.vocab),
                                                      .teacher_hidden = {},
                                                      .teacher_head = {},
                                                      .labels = later.tokens,
-                                                     .weights = at::ones_like(later.tokens, at::kFloat),
-                                                     .real_vocab = later.vocab},
+                                                     .weights = at::ones_like(later.tokens, at::kFloat)},
                                                     terms);
   return sums.index_add_(0, later.spans, output.values[0].neg());
 }

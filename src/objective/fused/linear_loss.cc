@@ -38,32 +38,42 @@ std::int64_t default_chunk_rows(std::int64_t targets, std::int64_t vocab, at::De
 struct Pass {
   LinearLossInput input;
   std::span<Weighted<LogitTerm>> terms;
-  std::int64_t vocab = 0, teacher_vocab = 0, chunk_rows = 0;
+  // Tokens: the first rows of the student's head, and of the teacher's.
+  std::int64_t vocab = 0, teacher_vocab = 0;
+  std::int64_t chunk_rows = 0;
   bool with_teacher = false;
-  at::Tensor student_logits,
-      teacher_logits;  // [chunk_rows, (teacher_)vocab], see logits_dtype; the student's are replaced by
-                       // gradients
-  at::Tensor values;   // fp32 [K, T]
+  // See logits_dtype; the student's are replaced by gradients.
+  at::Tensor student_logits;   // [chunk_rows, V_S]
+  at::Tensor teacher_logits;   // [chunk_rows, teacher_vocab]
+  at::Tensor values;           // fp32 [K, T]
   at::Tensor hidden_gradient;  // [T, H] or undefined
   at::Tensor head_gradient;    // fp32 [V, H] or undefined
 
   bool wants_gradient() const { return hidden_gradient.defined() || head_gradient.defined(); }
 };
 
-// Runs all terms on rows of fp32 logits; `first` counts targets.
+// Runs all terms on rows of fp32 logits of the whole head; `first` counts targets.
 void run_terms(Pass& pass, std::int64_t first, const at::Tensor& student, const at::Tensor& teacher,
                const at::Tensor& gradient) {
   const std::int64_t rows = student.size(0);
+  const std::int64_t padding = student.size(1) - pass.vocab;
+  const auto tokens = [&](const at::Tensor& x) {
+    return x.defined() && padding > 0 ? x.narrow(1, 0, pass.vocab) : x;
+  };
   LogitChunk chunk;
-  chunk.student = student;
+  chunk.student = tokens(student);
   chunk.teacher = teacher;
+  if (padding > 0) {
+    chunk.padding = student.narrow(1, pass.vocab, padding);
+    if (gradient.defined()) chunk.padding_gradient = gradient.narrow(1, pass.vocab, padding);
+  }
   chunk.labels = pass.input.labels.narrow(0, first, rows);
   chunk.weights = pass.input.weights.narrow(0, first, rows);
   chunk.first = first;
   for (std::size_t k = 0; k < pass.terms.size(); ++k)
     pass.values[static_cast<std::int64_t>(k)]
         .narrow(0, first, rows)
-        .copy_(pass.terms[k].term->chunk(chunk, pass.terms[k].lambda, gradient));
+        .copy_(pass.terms[k].term->chunk(chunk, pass.terms[k].lambda, tokens(gradient)));
 }
 
 // On the CPU: each thread takes a few rows through all terms while they are in its cache, collects their
@@ -71,13 +81,13 @@ void run_terms(Pass& pass, std::int64_t first, const at::Tensor& student, const 
 void run_terms_in_blocks(Pass& pass, std::int64_t first, const at::Tensor& student,
                          const at::Tensor& teacher) {
   const std::int64_t rows = student.size(0);
-  const std::int64_t block_rows = std::clamp<std::int64_t>(kBlockBytes / (4 * pass.vocab), 1, rows);
+  const std::int64_t block_rows = std::clamp<std::int64_t>(kBlockBytes / (4 * student.size(1)), 1, rows);
   at::parallel_for(
       0, (rows + block_rows - 1) / block_rows, 1, [&](std::int64_t begin_block, std::int64_t end_block) {
         const at::NoGradGuard no_grad;  // not inherited by worker threads
         at::Tensor gradient;
         if (pass.wants_gradient())
-          gradient = at::empty({block_rows, pass.vocab}, student.options().dtype(at::kFloat));
+          gradient = at::empty({block_rows, student.size(1)}, student.options().dtype(at::kFloat));
         for (std::int64_t block = begin_block; block < end_block; ++block) {
           const std::int64_t begin = block * block_rows, size = std::min(block_rows, rows - begin);
           const at::Tensor s = student.narrow(0, begin, size);
@@ -91,7 +101,7 @@ void run_terms_in_blocks(Pass& pass, std::int64_t first, const at::Tensor& stude
 
 void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
   const LinearLossInput& in = pass.input;
-  const at::Tensor head = in.student_head.narrow(0, 0, pass.vocab);
+  const at::Tensor head = in.student_head.detach();
   const at::Tensor hidden = in.student_hidden.narrow(0, first, rows);
   at::Tensor student = pass.student_logits.narrow(0, 0, rows);
   project(hidden, head, student);
@@ -115,10 +125,7 @@ void run_chunk(Pass& pass, std::int64_t first, std::int64_t rows) {
   }
   if (pass.hidden_gradient.defined())
     pass.hidden_gradient.narrow(0, first, rows).copy_(rows_gradient(gradient, head));
-  if (pass.head_gradient.defined()) {
-    at::Tensor real = pass.head_gradient.narrow(0, 0, pass.vocab);
-    add_head_gradient(gradient, hidden, real);
-  }
+  if (pass.head_gradient.defined()) add_head_gradient(gradient, hidden, pass.head_gradient);
 }
 
 void check(const LinearLossInput& in, std::int64_t vocab, std::int64_t teacher_vocab, bool with_teacher) {
@@ -182,13 +189,14 @@ LinearLossOutput fused_linear_loss(const LinearLossInput& input, std::span<Weigh
     const at::NoGradGuard no_grad;
     pass.input = input;
     const std::int64_t targets = input.student_hidden.size(0);
-    pass.chunk_rows = std::min(
-        targets,
-        chunk_rows > 0 ? chunk_rows : default_chunk_rows(targets, pass.vocab, input.student_hidden.device()));
+    pass.chunk_rows =
+        std::min(targets, chunk_rows > 0 ? chunk_rows
+                                         : default_chunk_rows(targets, input.student_head.size(0),
+                                                              input.student_hidden.device()));
     const at::TensorOptions fp32 = input.student_head.options().dtype(at::kFloat);
     pass.values = at::empty({static_cast<std::int64_t>(terms.size()), targets}, fp32);
-    pass.student_logits =
-        at::empty({pass.chunk_rows, pass.vocab}, fp32.dtype(logits_dtype(input.student_head)));
+    pass.student_logits = at::empty({pass.chunk_rows, input.student_head.size(0)},
+                                    fp32.dtype(logits_dtype(input.student_head)));
     if (pass.with_teacher && input.panel == nullptr)
       pass.teacher_logits =
           at::empty({pass.chunk_rows, pass.teacher_vocab}, fp32.dtype(logits_dtype(input.teacher_head)));

@@ -16,10 +16,10 @@ struct LinearLossInput {
   const TeacherPanel* panel = nullptr;  // or several teachers as one
   at::Tensor labels;                    // int64 [T]
   at::Tensor weights;                   // fp32 [T]
-  std::int64_t real_vocab =
-      0;  // columns beyond it are padding and get no probability mass; 0 = min(V_S, V_T)
-  std::int64_t teacher_vocab =
-      0;  // the same of a teacher with a vocabulary of its own; 0: it has the student's
+  // Rows of the heads beyond it are padding, no tokens (LogitChunk::padding); 0: min(V_S, V_T).
+  std::int64_t real_vocab = 0;
+  // The same of a teacher with a vocabulary of its own; 0: it has the student's.
+  std::int64_t teacher_vocab = 0;
 };
 
 struct LinearLossOutput {

@@ -14,12 +14,13 @@ void CrossEntropyOptions::visit(OptionList& list) {
 at::Tensor CrossEntropy::chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const {
   const at::Tensor& z = chunk.student;
   const double smoothing = options_.label_smoothing;
-  const at::Tensor& log_sum_exp = chunk.student_log_sum_exp(1);
+  const at::Tensor& log_sum_exp = chunk.head_log_sum_exp(1);
   const at::Tensor labels = chunk.labels.unsqueeze(1);
   at::Tensor target = z.gather(1, labels).squeeze(1);
   if (smoothing > 0) target = target * (1 - smoothing) + z.mean(1) * smoothing;
   if (gradient.defined()) {
     const at::Tensor scale = chunk.weights * lambda;
+    chunk.add_padding_gradient(1, scale);
     if (z.device().is_cpu()) {
       for (std::int64_t c = 0; c < z.size(0); ++c)
         row_kernels().add_softmax(z.const_data_ptr<float>() + c * z.stride(0), z.size(1),

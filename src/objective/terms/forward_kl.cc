@@ -16,9 +16,10 @@ void ForwardKlOptions::visit(OptionList& list) {
 at::Tensor ForwardKl::chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const {
   const double tau = options_.temperature;
   const at::Tensor &student = chunk.student, &teacher = chunk.teacher;
-  const at::Tensor& lse_s = chunk.student_log_sum_exp(tau);
+  const at::Tensor& lse_s = chunk.head_log_sum_exp(tau);
   const at::Tensor& lse_t = chunk.teacher_log_sum_exp(tau);
   const at::Tensor scale = chunk.weights * (lambda * tau);
+  if (gradient.defined()) chunk.add_padding_gradient(tau, scale);
   if (!student.device().is_cpu()) {
     const at::Tensor log_s = student / tau - lse_s.unsqueeze(1), log_t = teacher / tau - lse_t.unsqueeze(1);
     const at::Tensor p_t = log_t.exp();

@@ -2,9 +2,9 @@
 
 #include <array>
 
+#include "objective/alignment/span_losses.h"
 #include "objective/fused/linear_loss.h"
 #include "objective/terms/cross_entropy.h"
-#include "objective/alignment/span_losses.h"
 #include "objective/terms/terms.h"
 
 namespace retort {
@@ -118,7 +118,8 @@ LossSum SpanKl::compute(const StepView& view) {
   if (rows.count() == 0) return {no_loss(view), view.batch.weight_sum};
   const at::Tensor later =
       view.student_output.target_rows(view.batch).index_select(0, rows.later_rows);  // [L, H]
-  const at::Tensor& head = view.student.head_weight();
+  // Of tokens alone, as the events are: a span's probability is no less for the head's padding.
+  const at::Tensor head = view.student.head_weight().narrow(0, 0, reading_->student_vocab());
   auto events = std::make_unique<SpanEvents>(
       rows,
       log_rest({.hidden = later.detach(),
@@ -135,14 +136,14 @@ LossSum SpanKl::compute(const StepView& view) {
     std::vector<Weighted<LogitTerm>> terms;
     terms.push_back({std::make_unique<CrossEntropy>(), 1});
     const at::Tensor of_rest =
-        fused_linear_loss({.student_hidden = later,
-                           .student_head = head,
-                           .teacher_hidden = {},
-                           .teacher_head = {},
-                           .labels = rows.later_tokens,
-                           .weights = (rest_gradient * rows.weights).neg_().index_select(0, rows.later_spans),
-                           .real_vocab = reading_->student_vocab()},
-                          terms)
+        fused_linear_loss(
+            {.student_hidden = later,
+             .student_head = head,
+             .teacher_hidden = {},
+             .teacher_head = {},
+             .labels = rows.later_tokens,
+             .weights = (rest_gradient * rows.weights).neg_().index_select(0, rows.later_spans)},
+            terms)
             .total;
     sum = sum + of_rest - of_rest.detach();
   }

@@ -45,11 +45,15 @@ inline at::Tensor generalized_jsd(double beta, const at::Tensor& log_s, const at
   return beta * kl(log_t, log_m) + (1 - beta) * kl(log_s, log_m);
 }
 
-// term_i for logits fp64 [T, V].
-inline at::Tensor term_values(const Case& c, const at::Tensor& student, const at::Tensor& teacher,
-                              const at::Tensor& labels) {
+// term_i for logits fp64 [T, V] of which the student may have more, of its padding: cross_entropy and
+// forward_kl ask for the probability that its whole head gives to a token.
+inline at::Tensor term_values(const Case& c, const at::Tensor& all, const at::Tensor& teacher,
+                              const at::Tensor& labels, std::int64_t vocab) {
   const double tau = c.temperature;
-  const at::Tensor log_s = (student / tau).log_softmax(1);
+  const at::Tensor student = all.narrow(1, 0, vocab);
+  const bool counts_padding = c.term == "cross_entropy" || c.term == "forward_kl";
+  const at::Tensor log_s =
+      counts_padding ? (all / tau).log_softmax(1).narrow(1, 0, vocab) : (student / tau).log_softmax(1);
   if (c.term == "cross_entropy")
     return -(1 - c.label_smoothing) * log_s.gather(1, labels.unsqueeze(1)).squeeze(1) -
            c.label_smoothing * log_s.mean(1);
@@ -80,14 +84,15 @@ struct Result {
 inline Result dense(const LinearLossInput& in, const std::vector<Case>& cases, std::int64_t vocab) {
   const auto leaf = [](const at::Tensor& t) { return t.detach().to(at::kDouble).requires_grad_(); };
   const at::Tensor hidden = leaf(in.student_hidden), head = leaf(in.student_head);
-  const at::Tensor student = hidden.mm(head.narrow(0, 0, vocab).t());
+  const at::Tensor student = hidden.mm(head.t());
   at::Tensor teacher;
   if (in.teacher_hidden.defined())
     teacher = in.teacher_hidden.to(at::kDouble).mm(in.teacher_head.to(at::kDouble).narrow(0, 0, vocab).t());
   at::Tensor total = at::zeros({}, at::kDouble);
   for (const Case& c : cases)
     total =
-        total + c.lambda * (in.weights.to(at::kDouble) * term_values(c, student, teacher, in.labels)).sum();
+        total +
+        c.lambda * (in.weights.to(at::kDouble) * term_values(c, student, teacher, in.labels, vocab)).sum();
   total.backward();
   return {total.item<double>(), hidden.grad(), head.grad()};
 }
