@@ -29,7 +29,8 @@ struct GenerateOptions {
   std::int64_t seed = 0;
   std::vector<LogitBias> logit_bias = {};
   std::vector<TokenId> end_tokens = {};  // beside the model's own
-  std::function<bool()> cancelled = {};  // asked now and then, prompts being read included: true ends all answers
+  // Asked now and then, prompts being read included: true ends all answers.
+  std::function<bool()> cancelled = {};
 
   // The likeliest token of the unmodified distribution is the answer.
   bool takes_likeliest() const;
@@ -51,8 +52,9 @@ struct SampleContext {
 // The number in [0, 1) that decides the draw of a token.
 double uniform_draw(const GenerateOptions& options, std::uint64_t sequence, std::uint64_t position);
 
-// The next token out of logits[V] (changed in place): bias, penalties, temperature, top-k, top-p, min-p, then a draw. The
-// draw for (seed, sequence, position) is the same on every engine and in every batch. Throws Error when no logit is finite.
+// The next token out of logits[V] (changed in place): bias, penalties, temperature, top-k, top-p, min-p, then
+// a draw. The draw for (seed, sequence, position) is the same on every engine and in every batch. Throws
+// Error when no logit is finite.
 TokenId sample_token(std::span<float> logits, const SampleContext& context, const GenerateOptions& options);
 
 }  // namespace retort

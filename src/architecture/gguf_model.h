@@ -29,8 +29,8 @@ struct GgufParameter {
   std::string name;
   std::vector<std::int64_t> shape;
   std::vector<ParameterSpec> parts;
-  std::int64_t interleaved_heads =
-      0;  // > 0: rows of this many heads are interleaved (first half, second half, in turns)
+  // > 0: rows of this many heads are interleaved (first half, second half, in turns).
+  std::int64_t interleaved_heads = 0;
 };
 std::vector<GgufParameter> gguf_parameters(const ModelConfig& config);
 // Where row `row` of a tensor with interleaved heads lies: the file takes a row of each half of the head in

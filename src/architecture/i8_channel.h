@@ -1,9 +1,8 @@
 // INT8 for each output channel: a Hugging Face folder whose matrices are int8 [stored as the family stores
-// them] beside
-// "<name>_scale" with one F32 factor for each output channel. Norms, biases and learned positions stay F32.
-// config.json says "quantization_config": {"quant_method": "i8_channel", "activation_limit": 6}: the inputs
-// of a product are clamped to the limit before they are rounded to 8 bits, as the practice guides of
-// deployment ask; "activation_limits" may name another limit for single parameters.
+// them] beside "<name>_scale" with one F32 factor for each output channel. Norms, biases and learned
+// positions stay F32. config.json says "quantization_config": {"quant_method": "i8_channel",
+// "activation_limit": 6}: the inputs of a product are clamped to the limit before they are rounded to 8 bits,
+// as the practice guides of deployment ask; "activation_limits" may name another limit for single parameters.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// A model as judges, servers and data makers see it: token ids in, log-probabilities or tokens out. model/ implements it
-// with LibTorch, runtime/ with the CPU engine; whatever is written against it works with both.
+// A model as judges, servers and data makers see it: token ids in, log-probabilities or tokens out. model/
+// implements it with LibTorch, runtime/ with the CPU engine; whatever is written against it works with both.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ struct Sequence {
 };
 
 struct ScoreOptions {
-  bool entropy = false;   // of the whole next-token distribution, in nats
-  int top_k = 0;          // the k likeliest tokens at each position
+  bool entropy = false;                    // of the whole next-token distribution, in nats
+  int top_k = 0;                           // the k likeliest tokens at each position
   std::vector<int> attention_layers = {};  // layers whose attention maps are wanted
 };
 
@@ -35,18 +35,22 @@ struct Scores {
   std::vector<std::vector<float>> attention;   // one per asked layer: [heads, n, n], when asked
 };
 
-// Called for each new token in the order of its sequence: prompt index, token, its log-probability under the unmodified
-// distribution. Returning false ends that sequence only.
+// Called for each new token in the order of its sequence: prompt index, token, its log-probability under the
+// unmodified distribution. Returning false ends that sequence only.
 using TokenCallback = std::function<bool(std::size_t prompt, TokenId token, float logprob)>;
 
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
   virtual const ModelConfig& config() const = 0;
-  // Sequences in any number and lengths; implementations batch them. Throws Error when one exceeds the context.
-  virtual std::vector<Scores> score(std::span<const Sequence> sequences, const ScoreOptions& options = {}) = 0;
-  // Continues every prompt until an end token (not passed to the callback), options.max_tokens, the context's end, or false.
-  virtual void generate(std::span<const Sequence> prompts, const GenerateOptions& options, const TokenCallback& callback) = 0;
+  // Sequences in any number and lengths; implementations batch them. Throws Error when one exceeds the
+  // context.
+  virtual std::vector<Scores> score(std::span<const Sequence> sequences,
+                                    const ScoreOptions& options = {}) = 0;
+  // Continues every prompt until an end token (not passed to the callback), options.max_tokens, the context's
+  // end, or false.
+  virtual void generate(std::span<const Sequence> prompts, const GenerateOptions& options,
+                        const TokenCallback& callback) = 0;
 };
 
 }  // namespace retort

@@ -13,12 +13,8 @@
 namespace retort {
 
 enum class Normalization { rms_norm, layer_norm };
-enum class Activation {
-  silu,
-  gelu,
-  gelu_tanh,
-  relu
-};  // gelu_tanh is Hugging Face's "gelu_new" / "gelu_pytorch_tanh"
+// gelu_tanh is Hugging Face's "gelu_new" / "gelu_pytorch_tanh".
+enum class Activation { silu, gelu, gelu_tanh, relu };
 enum class PositionEncoding { rotary, learned };
 
 // How rotary frequencies are changed for longer contexts. linear: position / factor. llama3: per frequency,

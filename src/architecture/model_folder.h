@@ -48,8 +48,8 @@ class ModelFolder {
 struct SaveModelOptions {
   DType dtype = DType::bf16;
   std::uint64_t max_shard_bytes = 0;
-  std::filesystem::path tokenizer_from =
-      {};  // a folder whose tokenizer, chat template and generation files are copied; may be empty
+  // A folder whose tokenizer, chat template and generation files are copied; may be empty.
+  std::filesystem::path tokenizer_from = {};
 };
 
 // Canonical parameter values [product of shape], fp32.

@@ -1,5 +1,6 @@
-// The one exception type of Retort. A message names what was wrong (a file, a key), what was found there, what was
-// expected and what the user can do. Thrown by libraries, caught in a program's main (and, in a server, per request).
+// The one exception type of Retort. A message names what was wrong (a file, a key), what was found there,
+// what was expected and what the user can do. Thrown by libraries, caught in a program's main (and, in a
+// server, per request).
 #pragma once
 
 #include <stdexcept>
@@ -13,8 +14,8 @@ enum class ErrorKind {
 };
 
 struct ErrorParts {
-  std::string where;     // "config.json: hidden_size", "line 17 of pairs.tsv"
-  std::string found = "";     // may be empty, as may all that follow
+  std::string where;       // "config.json: hidden_size", "line 17 of pairs.tsv"
+  std::string found = "";  // may be empty, as may all that follow
   std::string expected = "";
   std::string advice = "";
 };

@@ -1,4 +1,5 @@
-// Messages for the user: to standard error, and to a run's log.txt once one is opened. Results go to standard output.
+// Messages for the user: to standard error, and to a run's log.txt once one is opened. Results go to standard
+// output.
 #pragma once
 
 #include <fmt/format.h>

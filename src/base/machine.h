@@ -13,8 +13,8 @@ namespace retort {
 struct Machine {
   std::string cpu;  // "AMD EPYC 9R14"
   int threads = 1;  // usable by this process (cgroup and affinity counted)
-  std::vector<std::string>
-      instructions;  // of avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16 asimddp i8mm sve …
+  // Of avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16 asimddp i8mm sve …
+  std::vector<std::string> instructions;
   std::uint64_t memory_bytes = 0;
   std::string system;  // "Debian GNU/Linux 12, Linux 6.1"
 

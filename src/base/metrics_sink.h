@@ -1,5 +1,5 @@
-// Where a run's numbers go: metrics.jsonl, TensorBoard events, a test's vector. Names say what was computed and in what
-// unit ("train/forward_kl" in nats per target token, "train/tokens_per_second").
+// Where a run's numbers go: metrics.jsonl, TensorBoard events, a test's vector. Names say what was computed
+// and in what unit ("train/forward_kl" in nats per target token, "train/tokens_per_second").
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Options: a component's struct visits each of its fields once, and from that visit come the command-line flag, the recipe
-// key, the help text, the resolved recipe and the hash that lets a finished stage be skipped.
+// Options: a component's struct visits each of its fields once, and from that visit come the command-line
+// flag, the recipe key, the help text, the resolved recipe and the hash that lets a finished stage be
+// skipped.
 //
 //   struct ShrinkOptions {
 //     std::int64_t num_layers = 0;
@@ -17,12 +18,13 @@
 
 namespace retort {
 
-// A Json option holds structured values (a list of loss terms): YAML in a recipe, JSON text on the command line.
+// A Json option holds structured values (a list of loss terms): YAML in a recipe, JSON text on the command
+// line.
 using OptionValue = std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::int64_t>*,
                                  std::vector<std::string>*, Json*>;
 
-// What a string option's path is to a stage: an input's content belongs to the stage's hash, an output must exist when the
-// stage is to be skipped.
+// What a string option's path is to a stage: an input's content belongs to the stage's hash, an output must
+// exist when the stage is to be skipped.
 enum class PathRole { none, input, output };
 
 struct Option {
@@ -43,7 +45,8 @@ class OptionList {
   }
   const std::vector<Option>& options() const { return options_; }
 
-  // Sets fields from an object. An unknown key is an Error with the nearest name; so is a value of another type.
+  // Sets fields from an object. An unknown key is an Error with the nearest name; so is a value of another
+  // type.
   void assign(const Json& values, const std::string& where);
   // Every field with its present value.
   Json to_json() const;
@@ -54,14 +57,15 @@ class OptionList {
   std::vector<Option> options_;
 };
 
-// The candidate with the least edit distance to `name`, or "" when none is near (more than a third of the letters differ).
+// The candidate with the least edit distance to `name`, or "" when none is near (more than a third of the
+// letters differ).
 std::string nearest_name(std::string_view name, const std::vector<std::string>& candidates);
 
 // ". Did you mean 'x'?" or a list of what exists; for Error::advice.
 std::string suggest(std::string_view name, const std::vector<std::string>& candidates);
 
-// A YAML document as Json: quoted scalars stay strings, plain ones become booleans, numbers or null as YAML 1.2's core
-// schema says. Throws Error with line and column.
+// A YAML document as Json: quoted scalars stay strings, plain ones become booleans, numbers or null as YAML
+// 1.2's core schema says. Throws Error with line and column.
 Json read_yaml(const std::filesystem::path& path);
 Json parse_yaml(const std::string& text, const std::string& where);
 

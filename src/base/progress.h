@@ -1,5 +1,5 @@
-// A bar for long work: on a terminal one line with rate and time left, redrawn in place; elsewhere a plain line every
-// ten seconds.
+// A bar for long work: on a terminal one line with rate and time left, redrawn in place; elsewhere a plain
+// line every ten seconds.
 #pragma once
 
 #include <chrono>

@@ -22,8 +22,8 @@ double Random::normal() {
 }
 
 std::uint64_t Random::below(std::uint64_t bound) {
-  const std::uint64_t limit =
-      (0 - bound) % bound;  // 2^64 mod bound values are refused, so that the rest is even
+  // 2^64 mod bound values are refused, so that the rest is even.
+  const std::uint64_t limit = (0 - bound) % bound;
   for (;;)
     if (const std::uint64_t value = next(); value >= limit) return value % bound;
 }

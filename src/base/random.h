@@ -1,6 +1,6 @@
-// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the
-// value at a place depends on seed, stream and place alone, so that a resumed run, another batch order or another thread
-// count draws the same numbers.
+// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// SC 2011): the value at a place depends on seed, stream and place alone, so that a resumed run, another
+// batch order or another thread count draws the same numbers.
 #pragma once
 
 #include <array>
@@ -11,7 +11,8 @@
 namespace retort {
 
 // Header-only, so that kernels can inline it.
-inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                           std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0];
     const std::uint64_t b = std::uint64_t{0xCD9E8D57} * counter[2];
@@ -27,9 +28,9 @@ class Random {
  public:
   explicit Random(std::uint64_t seed, std::uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
-  std::uint64_t next();              // 64 random bits
-  double uniform();                  // [0, 1), 53 bits
-  double normal();                   // mean 0, variance 1 (Box–Muller)
+  std::uint64_t next();                      // 64 random bits
+  double uniform();                          // [0, 1), 53 bits
+  double normal();                           // mean 0, variance 1 (Box–Muller)
   std::uint64_t below(std::uint64_t bound);  // [0, bound), unbiased; bound > 0
 
   template <class T>

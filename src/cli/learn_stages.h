@@ -29,8 +29,8 @@ using LoadData = std::function<Dataset(const std::vector<std::string>& files)>;
 
 class LearnStages {
  public:
-  // `dataset` (the run's data) outlives this; `context` is complete but for what differs between
-  // stages. Throws Error, also for what a later stage would find missing.
+  // `dataset` (the run's data) outlives this; `context` is complete but for what differs between stages.
+  // Throws Error, also for what a later stage would find missing.
   LearnStages(const LearnOptions& options, bool distill, const Dataset& dataset, const LoadData& load,
               TermContext context, const CausalLM& student);
 
@@ -54,8 +54,8 @@ class LearnStages {
   LearnOptions options_;  // trainer.steps is the plan's
   const Dataset& dataset_;
   std::map<std::vector<std::string>, Dataset> own_data_;
-  std::map<std::string, std::unique_ptr<BatchSource>>
-      sources_;  // by data, how it is drawn and on-policy options
+  // By data, how it is drawn and on-policy options.
+  std::map<std::string, std::unique_ptr<BatchSource>> sources_;
   std::vector<Opened> opened_;
   std::unique_ptr<StagePlan> plan_;
 };

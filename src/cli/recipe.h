@@ -1,12 +1,12 @@
 // A recipe: YAML with a run folder and a list of stages, each a verb with its options.
 //
-//   run: runs/quickstart            # ${run} in any text below
+//   run: runs/quickstart               # ${run} in any text below
 //   stages:
 //     - shrink: {model: assets/teacher, num_layers: 4, out: "${run}/cut"}
-//     - distill: {name: again, teacher: assets/teacher, student: "${run}/cut", …}   # name: default is the
-//     verb
-//     - train: {with: "${common}", …}                        # options that stages share: an object, or a list
-//     - for_each: {seed: [1, 2, 3]}                                                  # cli/recipe_values.h
+//     # name: default is the verb
+//     - distill: {name: again, teacher: assets/teacher, student: "${run}/cut", …}
+//     - train: {with: "${common}", …}  # options that stages share: an object, or a list
+//     - for_each: {seed: [1, 2, 3]}    # cli/recipe_values.h
 //       do: {train: {name: "seed-${seed}", seed: "${seed}", …}}
 #pragma once
 

@@ -15,9 +15,9 @@ struct TraceRows;
 struct Batch {
   // Per position, [N].
   std::vector<TokenId> tokens;
-  std::vector<TokenId>
-      targets;                 // the token that this position is to predict, or kNoTarget: shifted here, once
-  std::vector<float> weights;  // of the position's loss; 0 where there is no target
+  // The token that this position is to predict, or kNoTarget: shifted here, once.
+  std::vector<TokenId> targets;
+  std::vector<float> weights;           // of the position's loss; 0 where there is no target
   std::vector<std::int32_t> positions;  // from 0 in each sequence
 
   // Per sequence, [S] (starts: [S + 1]).

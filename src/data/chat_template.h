@@ -18,8 +18,8 @@ struct Message {
 
 class ChatTemplate {
  public:
-  // `source` is Jinja; `special_tokens` gives bos_token, eos_token … as the template's variables. Throws Error with the line of
-  // a construct that is not understood.
+  // `source` is Jinja; `special_tokens` gives bos_token, eos_token … as the template's variables. Throws
+  // Error with the line of a construct that is not understood.
   ChatTemplate(std::string source, Json special_tokens, std::string where);
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;

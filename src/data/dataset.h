@@ -19,8 +19,8 @@ struct DatasetOptions {
   std::int64_t limit = 0;                    // records of `data`, 0 = all
   // Records of `validation` to validate on, 0 = all; training keeps off the others too.
   std::int64_t validation_limit = 0;
-  std::int64_t max_length =
-      512;  // tokens; longer dialogues are skipped and counted, longer text is cut into several
+  // Tokens; longer dialogues are skipped and counted, longer text is cut into several.
+  std::int64_t max_length = 512;
   // What of a training record must not occur in the validation part (compared as normalized_for_overlap):
   // "either" its question or its answer, its "source" alone (the question; of plain text, all of it), or
   // "none".

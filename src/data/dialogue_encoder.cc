@@ -40,8 +40,8 @@ bool prints(std::string_view content, std::string_view printed) {
 // A private-use character that no message contains.
 std::string unused_character(std::span<const Message> messages) {
   for (int last = 0xbd; last >= 0x80; --last) {
-    const std::string candidate =
-        std::string("\xf4\x8f\xbf") + static_cast<char>(last);  // U+10FFFD downwards
+    // U+10FFFD downwards.
+    const std::string candidate = std::string("\xf4\x8f\xbf") + static_cast<char>(last);
     if (std::none_of(messages.begin(), messages.end(),
                      [&](const Message& m) { return m.content.find(candidate) != std::string::npos; }))
       return candidate;

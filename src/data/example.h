@@ -28,10 +28,12 @@ struct Example {
   float weight = 1;
 };
 
-// Tokens of a dialogue in the model's own format; targets are what the assistant says, its end token included. Text that
-// happens to contain an added token's spelling stays text. Where the template prints answers otherwise once more follows, the
-// targets are the last answer (DialogueEncoder::encode_turns gives them all).
-Example encode_dialogue(const Tokenizer& tokenizer, const ChatTemplate& chat_template, std::span<const Message> messages);
+// Tokens of a dialogue in the model's own format; targets are what the assistant says, its end token
+// included. Text that happens to contain an added token's spelling stays text. Where the template prints
+// answers otherwise once more follows, the targets are the last answer (DialogueEncoder::encode_turns gives
+// them all).
+Example encode_dialogue(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                        std::span<const Message> messages);
 // Tokens up to where the assistant is to speak.
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                                    std::span<const Message> messages);

@@ -1,5 +1,5 @@
-// Where records come from: files of pairs, dialogues or text, plain or zstd-compressed, read through a memory map or as a
-// stream and never held in memory as parsed objects.
+// Where records come from: files of pairs, dialogues or text, plain or zstd-compressed, read through a memory
+// map or as a stream and never held in memory as parsed objects.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +27,13 @@ class RecordSource {
   virtual const SkipReport& skipped() const = 0;
 };
 
-// By what the file holds: .tsv (source ⇥ target), .jsonl (prompt/response, instruction/input/output, messages, text), .json
-// (an array of the same), .txt (documents separated by blank lines); each also with .zst. Throws Error for an unknown
-// extension, an empty file, or one in which no line can be used.
+// By what the file holds: .tsv (source ⇥ target), .jsonl (prompt/response, instruction/input/output,
+// messages, text), .json (an array of the same), .txt (documents separated by blank lines); each also with
+// .zst. Throws Error for an unknown extension, an empty file, or one in which no line can be used.
 std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path);
 
-// Train or validation, by hash of the record: `validation_share` of 1,000,000 hash buckets. Stable when data grows.
+// Train or validation, by hash of the record: `validation_share` of 1,000,000 hash buckets. Stable when data
+// grows.
 bool in_validation(std::uint64_t record_id, double validation_share);
 // What two records must share to count as the same text: NFKC, lower case, letters and digits only.
 std::string normalized_for_overlap(std::string_view text);

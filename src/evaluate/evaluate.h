@@ -25,8 +25,8 @@ struct EvaluateOptions {
   std::int64_t limit = 0;         // pairs, 0 = all
   std::int64_t max_tokens = 256;  // of an answer
   std::int64_t batch_size = 64;   // prompts generated together
-  std::int64_t latency_samples =
-      20;  // answers made one at a time for median and 99th percentile latency; 0 = none
+  // Answers made one at a time for median and 99th percentile latency; 0 = none.
+  std::int64_t latency_samples = 20;
   std::string bleu_tokenize = "zh";
   std::string rouge_unit = "character";
   bool generate = true;  // false: likelihood only
@@ -64,9 +64,10 @@ struct Evaluation {
   Json to_json() const;
 };
 
-// Skipped and counted: lines that the source could not read, records that are not one user message and one answer (a system message may precede),
-// empty answers, and pairs longer than the model's context. An answer ends at the model's end tokens or at
-// the token that ends the references in the model's format. Throws Error when no pair is left.
+// Skipped and counted: lines that the source could not read, records that are not one user message and one
+// answer (a system message may precede), empty answers, and pairs longer than the model's context. An answer
+// ends at the model's end tokens or at the token that ends the references in the model's format. Throws Error
+// when no pair is left.
 Evaluation evaluate_model(LanguageModel& model, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                           RecordSource& records, const EvaluateOptions& options);
 // The trivial answer: the input copied (no likelihood).

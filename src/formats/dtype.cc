@@ -46,8 +46,8 @@ float f16_to_float(std::uint16_t bits) {
   } else if (magnitude >= 0x0400) {
     wide = (magnitude << 13) + ((127 - 15) << 23);
   } else {
-    wide = __builtin_bit_cast(std::uint32_t,
-                              static_cast<float>(magnitude) * 0x1p-24f);  // subnormal: exact in fp32
+    // Subnormal: exact in fp32.
+    wide = __builtin_bit_cast(std::uint32_t, static_cast<float>(magnitude) * 0x1p-24f);
   }
   return __builtin_bit_cast(float, sign | wide);
 }
@@ -57,8 +57,8 @@ std::uint16_t float_to_f16(float value) {
   const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000);
   const std::uint32_t magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7e00 | (magnitude >> 13 & 0x1ff));
-  if (magnitude >= 0x477ff000)
-    return static_cast<std::uint16_t>(sign | 0x7c00);  // 65520 and up round to infinity
+  // 65520 and up round to infinity.
+  if (magnitude >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7c00);
   if (magnitude < 0x38800000) {
     // Below 2^-14: adding 0.5 puts the last place of a half subnormal (2^-24) at the last place of the sum,
     // so that the addition itself rounds to nearest even.

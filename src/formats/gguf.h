@@ -54,8 +54,8 @@ class GgufFile : public TensorSource {
 
   const std::vector<TensorView>& tensors() const override;
   const TensorView* find(const std::string& name) const override;
-  const std::map<std::string, std::string>& metadata()
-      const override;  // each value's description; strings whole
+  // Each value's description; strings whole.
+  const std::map<std::string, std::string>& metadata() const override;
   std::string where() const override;
 
   // Of the first shard, in file order.

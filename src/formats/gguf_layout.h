@@ -15,8 +15,8 @@ inline constexpr std::uint32_t kGgufMagic = 0x46554747;  // "GGUF"
 inline constexpr std::uint32_t kGgufVersion = 3;
 inline constexpr std::uint64_t kGgufAlignment = 32;
 inline constexpr std::size_t kGgufMaxDimensions = 4;
-inline constexpr std::size_t kGgufMaxName =
-    63;  // bytes of a tensor's name: ggml keeps 64 with the terminator
+// Bytes of a tensor's name: ggml keeps 64 with the terminator.
+inline constexpr std::size_t kGgufMaxName = 63;
 
 inline std::uint64_t padded(std::uint64_t size, std::uint64_t alignment) {
   return (size + alignment - 1) / alignment * alignment;

@@ -20,8 +20,8 @@ namespace retort {
 struct Taps {
   std::vector<int> hidden;
   std::vector<int> attention;  // probabilities after the softmax, per sequence
-  std::vector<int> qkv =
-      {};  // queries, keys and values as attention reads them; attention itself stays fused
+  // Queries, keys and values as attention reads them; attention itself stays fused.
+  std::vector<int> qkv = {};
   void merge(const Taps& other);
   bool empty() const { return hidden.empty() && attention.empty() && qkv.empty(); }
 };
@@ -42,8 +42,8 @@ struct ModelOutput {
 struct ForwardOptions {
   bool training = false;
   double dropout = 0;  // on embedding and each residual branch
-  std::uint64_t dropout_key =
-      0;  // changes each micro-batch; the mask is a function of (key, layer, position, channel)
+  // Changes each micro-batch; the mask is a function of (key, layer, position, channel).
+  std::uint64_t dropout_key = 0;
   bool checkpoint_activations = false;  // keep only block inputs and run blocks again in the backward pass
   // The last hidden states are wanted where a loss is: after the last attention the other rows are dropped.
   bool targets_only = false;
@@ -57,8 +57,8 @@ struct Parameter {
 // Linear layers that stay in an encoding, frozen: what adapters are trained over when memory is short.
 struct FrozenBase {
   const Encoding* encoding = nullptr;  // null: none do
-  std::vector<std::string> whole =
-      {};  // canonical weights that do not, for they are trained; nor do their groups
+  // Canonical weights that do not, for they are trained; nor do their groups.
+  std::vector<std::string> whole = {};
 };
 
 class CausalLM {

@@ -2,9 +2,9 @@
 // kept as (sum, weight) until one division per optimizer step. A term that compares with a teacher is 0 when
 // student = teacher.
 //
-// On logits z (in nats; p = softmax(z / τ) over the V tokens, but p_S of cross_entropy and forward_kl over all
-// rows of the student's head: its padding is never right); all but the last are multiplied by τ² (Hinton et al.
-// 2015), so that gradients keep their size when τ changes:
+// On logits z (in nats; p = softmax(z / τ) over the V tokens, but p_S of cross_entropy and forward_kl over
+// all rows of the student's head: its padding is never right); all but the last are multiplied by τ² (Hinton
+// et al. 2015), so that gradients keep their size when τ changes:
 //   cross_entropy    -log p_S(y) at τ = 1
 //   forward_kl       KL(p_T || p_S) = Σ_v p_T (log p_T - log p_S): the teacher's entropy included
 //   reverse_kl       KL(p_S || p_T)
@@ -103,8 +103,9 @@ class Term : public Labelled {
 // whole chunk.
 struct LogitChunk {
   at::Tensor student;  // fp32 [C, V], unit column stride
-  at::Tensor teacher;  // the same for the teacher's logits of the same V tokens (of its own vocabulary:
-                       // LinearLossInput::teacher_vocab), or undefined
+  // The same for the teacher's logits of the same V tokens (of its own vocabulary:
+  // LinearLossInput::teacher_vocab), or undefined.
+  at::Tensor teacher;
   // The student's logits of rows of its head that are no tokens, fp32 [C, P], and where their gradients are
   // added; undefined where there are none.
   at::Tensor padding, padding_gradient;
@@ -116,8 +117,8 @@ struct LogitChunk {
   // log Σ_v exp(z_v / τ) over the V tokens, fp32 [C]: computed once for all terms that use this temperature.
   const at::Tensor& student_log_sum_exp(double temperature) const;
   const at::Tensor& teacher_log_sum_exp(double temperature) const;
-  // The same over all rows of the student's head, by which its probabilities are divided when it answers. Terms
-  // that use it teach the student that padding is never a word, and owe the padding its gradient,
+  // The same over all rows of the student's head, by which its probabilities are divided when it answers.
+  // Terms that use it teach the student that padding is never a word, and owe the padding its gradient,
   // scale_c · softmax(z / τ).
   const at::Tensor& head_log_sum_exp(double temperature) const;
   void add_padding_gradient(double temperature, const at::Tensor& scale) const;

@@ -4,9 +4,8 @@
 // report.json (written by `retort run`); every part may be missing, and a part of another type than this is
 // left out:
 //   {"title": …, "date": …, "summary": "a sentence or two", "machine": {…}, "recipe": "yaml text",
-//    "table": {"columns": [{"key", "title", "unit", "better": "high|low|none", "digits"}], "rows": [{"name",
-//    "values": {key: number|null},
-//              "intervals": {key: [low, high]}, "note"}]},
+//    "table": {"columns": [{"key", "title", "unit", "better": "high|low|none", "digits"}],
+//              "rows": [{"name", "values": {key: number|null}, "intervals": {key: [low, high]}, "note"}]},
 //    "plots": […], as curves; of a number against another: {"x": what stands below, "log_x": bool}
 //    "comparisons": [{"text", "low", "high"}],
 //    "curves": [{"title", "unit", "log": bool, "series": [{"name", "points": [[step, value], …]}]}],

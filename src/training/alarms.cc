@@ -196,8 +196,8 @@ class ElasticMix : public StepControl {
 
   StepAction after_step(const StepPlace&, const StepFigures& figures, Objective&) override {
     const auto soft_term = figures.terms.find(options_.soft), hard_term = figures.terms.find(options_.hard);
-    if (soft_term == figures.terms.end() || hard_term == figures.terms.end())
-      return {};  // the student's own words have no hard loss
+    // The student's own words have no hard loss.
+    if (soft_term == figures.terms.end() || hard_term == figures.terms.end()) return {};
     const double soft = soft_term->second, hard = hard_term->second;
     if (!std::isfinite(soft) || !std::isfinite(hard)) return {};
     const double keep = seen_ ? options_.smoothing : 0;

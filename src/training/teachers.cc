@@ -99,8 +99,8 @@ std::vector<std::size_t> Teachers::choose(const DeviceBatch& batch, const Causal
     for (std::size_t s = 0; s < count; ++s)
       for (std::int32_t i = host.sequence_starts[s]; i < host.sequence_starts[s + 1]; ++i, ++difficulty[s])
         if (host.targets[static_cast<std::size_t>(i)] != kNoTarget) break;
-    for (double& length : difficulty)
-      ++length;  // the position that predicts the first target is the prompt's
+    // The position that predicts the first target is the prompt's.
+    for (double& length : difficulty) ++length;
   } else {
     std::vector<Weighted<LogitTerm>> terms;
     terms.push_back({std::make_unique<CrossEntropy>(), 1});

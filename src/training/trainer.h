@@ -58,8 +58,8 @@ struct TrainerCallbacks {
   std::function<void(std::int64_t step, std::int64_t steps, const std::string& note)> progress;
   // Alarms: asked before and after every step, after the stage's own controls. They outlive the run.
   std::vector<StepControl*> controls;
-  std::int64_t epoch_tokens =
-      0;  // of one pass over the training data, for schedules by epoch; 0: one endless epoch
+  // Of one pass over the training data, for schedules by epoch; 0: one endless epoch.
+  std::int64_t epoch_tokens = 0;
   // Opens the sinks once it is known how many steps were done before this start; the next record is of a
   // later one.
   std::function<std::vector<std::unique_ptr<MetricsSink>>(std::int64_t steps_done)> open_sinks;

@@ -13,8 +13,8 @@ namespace retort {
 //   {schedule: halving, from: 3, every: 10}                   halved every so many t
 // where t counts steps (per: step) or whole epochs (per: epoch); exponential counts steps and halving epochs
 // when nothing is said. `minimum` (default 0) bounds all of them from below. linear and cosine may have
-//   last: 3                                                   `from` until the last 3 epochs, or steps (per:
-//   step)
+//   last: 3                                                   `from` until the last 3 epochs, or steps
+//                                                             (per: step)
 struct ValueSchedule {
   enum class Kind { linear, cosine, exponential, halving };
   Kind kind = Kind::linear;

@@ -1,8 +1,9 @@
 // gguf_tool export MODEL OUT ENCODING SHARD_BYTES: a folder or GGUF file as GGUF, all matrices in one
-// encoding. gguf_tool folder MODEL OUT F32|BF16|F16: as a Hugging Face folder. gguf_tool dump MODEL OUT:
-// canonical parameters as fp32, one safetensors file; prints its types. gguf_tool tokenize MODEL FILE: ids of
-// each JSON string in a JSON list, one list a line. gguf_tool prompt MODEL: the chat template's rendering of
-// one user message.
+// encoding.
+// gguf_tool folder MODEL OUT F32|BF16|F16: as a Hugging Face folder.
+// gguf_tool dump MODEL OUT: canonical parameters as fp32, one safetensors file; prints its types.
+// gguf_tool tokenize MODEL FILE: ids of each JSON string in a JSON list, one list a line.
+// gguf_tool prompt MODEL: the chat template's rendering of one user message.
 #include <fmt/format.h>
 
 #include <cstdio>

@@ -1,8 +1,10 @@
 // The causal model for the parity test: `model_tool FOLDER REQUEST.json OUT` loads a model folder and writes
 //   OUT/logits.safetensors   "logits" [Σ n, V] of the request's sequences, packed, and "loss", the mean cross
-//   entropy OUT/gradients/           the gradients of that loss, as a model folder: under the family's own
-//   names and shapes OUT/copy/                the model, saved again OUT/answers.json         greedy answers
-//   to the request's prompts, generated together
+//                            entropy
+//   OUT/gradients/           the gradients of that loss, as a model folder: under the family's own names and
+//                            shapes
+//   OUT/copy/                the model, saved again
+//   OUT/answers.json         greedy answers to the request's prompts, generated together
 #include <fmt/format.h>
 
 #include <cstdio>

@@ -1,7 +1,8 @@
 // Chat templates for the parity tests. On standard input one JSON request a line, on standard output one
 // answer a line:
-//   {"template": SOURCE, "special_tokens": {…}, "messages": […], "add_generation_prompt": BOOL, "variables":
-//   {…}} → {"text": …} or {"error": …}
+//   {"template": SOURCE, "special_tokens": {…}, "messages": […], "add_generation_prompt": BOOL,
+//    "variables": {…}}
+//   → {"text": …} or {"error": …}
 #include <iostream>
 #include <unordered_map>
 

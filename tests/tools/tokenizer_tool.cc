@@ -1,7 +1,7 @@
 // Tokenizers for the parity tests.
 //   serve FOLDER                one JSON request a line of standard input, one list a line back:
-//                               {"encode": [TEXT …], "special": with the post-processor's tokens, "plain":
-//                               added tokens are plain text}
+//                               {"encode": [TEXT …], "special": with the post-processor's tokens,
+//                                "plain": added tokens are plain text}
 //                               {"decode": [IDS …], "special": leave special tokens out}
 //   bytes FOLDER                one list of all ids' texts and bytes (as Latin-1)
 //   speed FOLDER FILE THREADS   seconds to open the tokenizer and to encode the file's lines, ids counted

@@ -23,8 +23,8 @@ Json to_json(const ModelConfig& config) {
   json["rms_norm_eps"] = config.norm_eps;
   const std::int64_t window = config.layers.front().sliding_window;
   json["sliding_window"] = window > 0 ? Json(window) : Json();
-  json["num_key_value_heads"] =
-      config.layers.front().num_key_value_heads;  // a missing one means 8 to transformers
+  // A missing one means 8 to transformers.
+  json["num_key_value_heads"] = config.layers.front().num_key_value_heads;
   json.erase("layer_types");
   write_rope(json, config);
   finish_json(json, config, parse);

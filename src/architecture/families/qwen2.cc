@@ -19,8 +19,8 @@ ModelConfig parse(const Json& json, const std::string& where) {
 Json to_json(const ModelConfig& config) {
   Json json = write_base(config, {}, "Qwen2ForCausalLM");
   json["rms_norm_eps"] = config.norm_eps;
-  json["num_key_value_heads"] =
-      config.layers.front().num_key_value_heads;  // a missing one means 32 to transformers
+  // A missing one means 32 to transformers.
+  json["num_key_value_heads"] = config.layers.front().num_key_value_heads;
   write_rope(json, config);
   write_qwen_windows(json, config);
   finish_json(json, config, parse);

@@ -28,8 +28,8 @@ class ExpressionParser {
 
   Expression expression();  // with "… if … else …"
   Expression expression_or_tuple(bool conditional = true);
-  Expression filters(
-      Expression value);  // "| name(…)", "is …" and calls behind a value; null for a filter block
+  // "| name(…)", "is …" and calls behind a value; null for a filter block.
+  Expression filters(Expression value);
   Expression postfix(Expression value);  // ".name", "[…]", "(…)"
   Expression primary();
   Expression make(Node::Kind kind, int line, std::string name = "");

@@ -71,8 +71,8 @@ Value indent_filter(Runtime& runtime, const Value& value, const Arguments& argum
                                                    number(runtime, arguments, 0, "width", 4), 0, 1000)),
                                                ' ');
   const bool first = arguments.truthy(1, "first"), blank = arguments.truthy(2, "blank");
-  const std::string whole =
-      expect_text(runtime, value, "indent") + "\n";  // so that a line end at the end is kept
+  // So that a line end at the end is kept.
+  const std::string whole = expect_text(runtime, value, "indent") + "\n";
   std::string result;
   bool at_first = true;
   for (const std::string_view line : split_lines(whole, false)) {

@@ -168,8 +168,8 @@ bool less(Runtime& runtime, const Value& left, const Value& right) {
   runtime.spend(1);
   if (left.is_whole() && right.is_whole()) return left.as_integer() < right.as_integer();
   if (left.is_number() && right.is_number()) return left.as_real() < right.as_real();
-  if (left.text() != nullptr && right.text() != nullptr)
-    return *left.text() < *right.text();  // UTF-8 sorts as code points do
+  // UTF-8 sorts as code points do.
+  if (left.text() != nullptr && right.text() != nullptr) return *left.text() < *right.text();
   if (left.list() == nullptr || right.list() == nullptr) fail_types(runtime, "<", left, right);
   for (std::size_t i = 0; i < left.list()->size() && i < right.list()->size(); ++i) {
     const Value &a = (*left.list())[i], &b = (*right.list())[i];

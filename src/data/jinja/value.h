@@ -36,8 +36,8 @@ struct LoopBox;
 
 class Value {
  public:
-  static constexpr int kMaxNesting =
-      300;  // of lists, maps and functions; beyond it a constructor throws an Error
+  // Of lists, maps and functions; beyond it a constructor throws an Error.
+  static constexpr int kMaxNesting = 300;
 
   Value() : held_(nullptr) {}  // none
   Value(std::nullptr_t) : held_(nullptr) {}

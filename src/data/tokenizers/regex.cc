@@ -66,8 +66,8 @@ Regex::Regex(std::string pattern, const std::string& where) : code_(std::make_un
                  .expected = "a regular expression",
                  .advice = ""});
   }
-  pcre2_jit_compile(code_->compiled,
-                    PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter matches the same
+  // Where it cannot, the interpreter matches the same.
+  pcre2_jit_compile(code_->compiled, PCRE2_JIT_COMPLETE);
 }
 
 Regex::~Regex() = default;
@@ -80,8 +80,8 @@ bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin, st
                        PCRE2_NO_UTF_CHECK | options, data, nullptr);
   };
   int count = match(0);
-  if (count == PCRE2_ERROR_JIT_STACKLIMIT)
-    count = match(PCRE2_NO_JIT);  // the interpreter keeps its stack on the heap
+  // The interpreter keeps its stack on the heap.
+  if (count == PCRE2_ERROR_JIT_STACKLIMIT) count = match(PCRE2_NO_JIT);
   if (count == PCRE2_ERROR_NOMATCH) return false;
   if (count < 0)
     throw Error({.where = "tokenizer pattern",

@@ -11,9 +11,8 @@ namespace {
 constexpr int kAnyLength = std::numeric_limits<int>::max();
 
 bool is_line_break(char32_t value) { return value == '\r' || value == '\n'; }
-bool is_symbol(char32_t value) {
-  return !is_white_space(value) && !is_number(value);
-}  // letters are asked about before
+// Letters are asked about before.
+bool is_symbol(char32_t value) { return !is_white_space(value) && !is_number(value); }
 
 std::size_t past(std::size_t at, const CodePoint& point) {
   return at + static_cast<std::size_t>(point.length);

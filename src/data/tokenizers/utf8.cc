@@ -18,9 +18,8 @@ Utf8Sequence sequence_at(std::string_view text, std::size_t at) {
   if (lead < 0xC2 || lead > 0xF4) return {0, 1};
   const int wanted = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   const unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;  // no overlong forms
-  const unsigned high = lead == 0xED   ? 0x9F
-                        : lead == 0xF4 ? 0x8F
-                                       : 0xBF;  // no surrogates, nothing above U+10FFFF
+  // No surrogates, nothing above U+10FFFF.
+  const unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   const std::size_t left = text.size() - at;
   int present = 1;
   if (left > 1 && byte(1) >= low && byte(1) <= high) {

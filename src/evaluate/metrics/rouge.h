@@ -1,9 +1,10 @@
 // ROUGE-1, -2 and -L F-measures, equal to Google's rouge-score without stemming (Lin 2004).
 //
-// word: rouge-score's own tokens: lower case, runs of a-z and 0-9; everything else separates. Chinese text
-// has none. character: for Chinese and mixed text. Lower case; each Han or kana character is a token; a run
-// of other Unicode letters, marks and numbers is one token; the rest separates. This is rouge-score with that
-// tokenizer in place of its own.
+// word:      rouge-score's own tokens: lower case, runs of a-z and 0-9; everything else separates. Chinese
+//            text has none.
+// character: for Chinese and mixed text. Lower case; each Han or kana character is a token; a run of other
+//            Unicode letters, marks and numbers is one token; the rest separates. This is rouge-score with
+//            that tokenizer in place of its own.
 #pragma once
 
 #include <string>

@@ -20,8 +20,8 @@ at::Tensor dora_norm(const LoraWeights& lora, const at::Tensor& base);
 
 class Lora : public LinearAdapter {
  public:
-  // Adapts outputs [row_begin, row_begin + out) of a group of projections. `number` keeps dropout masks
-  // of a model's adapters apart.
+  // Adapts outputs [row_begin, row_begin + out) of a group of projections. `number` keeps dropout masks of a
+  // model's adapters apart.
   Lora(LoraWeights weights, std::int64_t row_begin, double dropout, std::uint32_t number)
       : weights_(std::move(weights)), row_begin_(row_begin), dropout_(dropout), number_(number) {}
 

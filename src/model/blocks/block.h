@@ -18,8 +18,8 @@ struct Block {
   Mlp mlp;
 
   // `dropout` is the micro-batch's; branches number themselves by layer. `sum` receives the block's input
-  // once the branch is added: the output of the block before. `rows` (int64, undefined: all): what is left
-  // of the stream after attention, for a last block whose other outputs nobody reads.
+  // once the branch is added: the output of the block before. `rows` (int64, undefined: all): what is left of
+  // the stream after attention, for a last block whose other outputs nobody reads.
   Stream operator()(const Stream& in, const AttentionPath& path, const Dropout& dropout, at::Tensor& sum,
                     const at::Tensor& rows = {}) const;
   std::vector<at::Tensor> leaves() const;

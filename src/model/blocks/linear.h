@@ -50,9 +50,8 @@ class Linear {
   // stack; `name` is the layer's.
   void adapt(std::shared_ptr<const LinearAdapter> adapter, const std::string& name);
 
-  const at::Tensor& weight(std::size_t part) const {
-    return weights_[part];
-  }  // leaf [out_features, in_features]
+  // Leaf [out_features, in_features].
+  const at::Tensor& weight(std::size_t part) const { return weights_[part]; }
   const at::Tensor& bias(std::size_t part) const { return biases_[part]; }  // leaf [out_features]
   // The weights of rows [begin, …) of an encoded group.
   void encode(std::int64_t begin, std::span<const float> values, const std::string& name);

@@ -85,8 +85,8 @@ struct ActivationArgs {
   T* grad_input;
 };
 
-// Rotates heads in place: (x1, x2) -> (x1 c - x2 s, x2 c + x1 s) on the two halves of each head; inverse: s
-// -> -s.
+// Rotates heads in place: (x1, x2) -> (x1 c - x2 s, x2 c + x1 s) on the two halves of each head; inverse:
+// s -> -s.
 template <class T>
 struct RotaryArgs {
   T* x;
@@ -96,8 +96,8 @@ struct RotaryArgs {
   bool inverse;
 };
 
-// Causal attention within each of `sequences` packed sequences. An item is one (kv head, sequence): item =
-// head · sequences + s.
+// Causal attention within each of `sequences` packed sequences. An item is one (kv head, sequence):
+// item = head · sequences + s.
 template <class T>
 struct AttentionArgs {
   const T* qkv;  // rows [q heads | k heads | v heads] × head_dim

@@ -96,8 +96,8 @@ void AttentionHeads::add(const ModelConfig& config, int layer, const std::vector
   const LayerConfig& own = layer_of(config, layer);
   const std::int64_t q = own.num_attention_heads, kv = own.num_key_value_heads;
   std::vector<std::int64_t> key_heads;
-  for (const std::int64_t head : heads)
-    key_heads.push_back(q + head / (q / kv));  // keys stand behind all queries
+  // Keys stand behind all queries.
+  for (const std::int64_t head : heads) key_heads.push_back(q + head / (q / kv));
   const auto append = [&](std::vector<at::Tensor>& all, const std::vector<std::int64_t>& values) {
     const at::Tensor fresh = to_tensor(values, device);
     const bool again = !all.empty() && at::equal(all.back(), fresh);

@@ -24,8 +24,8 @@ struct CkaSample {
 };
 
 struct CkaTable {
-  at::Tensor
-      values;  // fp64 [student's layers + 1, teacher's layers + 1] on the CPU; row and column 0: embeddings
+  // fp64 [student's layers + 1, teacher's layers + 1] on the CPU; row and column 0: embeddings.
+  at::Tensor values;
   std::int64_t positions = 0;  // that were compared
 };
 

@@ -178,8 +178,8 @@ void TeacherReading::align_batch(const StepView& view) {
   rows_.later_tokens = tensor(later_tokens);
   rows_.later_spans = tensor(later_spans);
   rows_.teacher_tokens = tensor(teacher_tokens);
-  const at::Tensor hidden =
-      teacher_.forward(upload(own, device), {}, {.targets_only = true}).hidden;  // [targets, H_T]
+  // [targets, H_T].
+  const at::Tensor hidden = teacher_.forward(upload(own, device), {}, {.targets_only = true}).hidden;
   rows_.teacher_hidden = hidden.index_select(0, tensor(teacher_rows));
   rows_.teacher_rest = log_rest({.hidden = hidden.index_select(0, tensor(rest_rows)),
                                  .head = teacher_.head_weight(),

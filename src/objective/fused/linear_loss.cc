@@ -13,10 +13,10 @@ namespace {
 
 // A chunk: fewer rows make slow matrix products and rewrite the head's gradient more often, more take memory.
 constexpr std::int64_t kChunkBytes = 256 << 20;  // of fp32 logits
-constexpr std::int64_t kMaxChunkRowsCpu = 1024,
-                       kMaxChunkRowsGpu = 2048;  // a GPU waits for the launches of each
-constexpr std::int64_t kBlockBytes =
-    256 << 10;  // of fp32 logits that one thread keeps in its cache through all terms
+// A GPU waits for the launches of each.
+constexpr std::int64_t kMaxChunkRowsCpu = 1024, kMaxChunkRowsGpu = 2048;
+// Of fp32 logits that one thread keeps in its cache through all terms.
+constexpr std::int64_t kBlockBytes = 256 << 10;
 
 [[noreturn]] void fail(std::string found, std::string expected) {
   throw Error({.where = "fused_linear_loss",

@@ -13,8 +13,8 @@ constexpr std::int64_t kBlock = 2048;
 // e^x for x <= 0 (and little above) to about 1 ulp: x = n ln 2 + r, polynomial of Cephes' expf on r. Below
 // -86, where a probability is 1e-37, the result stays at e^-86. NaN stays NaN.
 inline float fast_exp(float x) {
-  constexpr float kRound =
-      12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number, which stands in the low bits
+  // 1.5 · 2^23: adding it rounds to a whole number, which stands in the low bits.
+  constexpr float kRound = 12582912.0f;
   x = x < -86.0f ? -86.0f : x;
   const float shifted = x * 1.44269504088896341f + kRound;
   const float n = shifted - kRound;

@@ -116,8 +116,8 @@ SpanKl::SpanKl(std::shared_ptr<TeacherReading> reading) : reading_(std::move(rea
 LossSum SpanKl::compute(const StepView& view) {
   const SpanRows& rows = reading_->read(view);
   if (rows.count() == 0) return {no_loss(view), view.batch.weight_sum};
-  const at::Tensor later =
-      view.student_output.target_rows(view.batch).index_select(0, rows.later_rows);  // [L, H]
+  // [L, H].
+  const at::Tensor later = view.student_output.target_rows(view.batch).index_select(0, rows.later_rows);
   // Of tokens alone, as the events are: a span's probability is no less for the head's padding.
   const at::Tensor head = view.student.head_weight().narrow(0, 0, reading_->student_vocab());
   auto events = std::make_unique<SpanEvents>(

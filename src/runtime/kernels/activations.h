@@ -27,7 +27,8 @@ struct ActivationInput {
   std::int64_t rows = 0, columns = 0, stride = 0;
   NormOptions norm = {};
   float limit = 0;  // above 0: clamped to ±limit behind the norm
-  // Rows that tiles may multiply, where the set has them, ascending. To be left in place while products are made.
+  // Rows that tiles may multiply, where the set has them, ascending. To be left in place while products are
+  // made.
   std::span<const std::int64_t> tile_rows = {};
 };
 

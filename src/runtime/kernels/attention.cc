@@ -105,8 +105,8 @@ void attend(const AttentionLayer& layer, std::span<const CachedSequence> sequenc
   const std::int64_t step = attention_queries(layer);
   std::vector<Piece> pieces;
   for (const CachedSequence& sequence : sequences)
-    for (std::int64_t first = (sequence.queries - 1) / step * step; first >= 0;
-         first -= step)  // the longest first
+    // The longest first.
+    for (std::int64_t first = (sequence.queries - 1) / step * step; first >= 0; first -= step)
       for (std::int64_t head = 0; head < layer.cache.kv_heads; ++head)
         if (sequence.queries > 0) pieces.push_back({&sequence, head, first});
   const auto scratch = static_cast<std::size_t>(attention_scratch(layer)) * sizeof(float);

@@ -67,9 +67,9 @@ struct ActivationJob {
   std::int64_t bf16_step = 32;    // values from 32 of them to the next
 };
 
-// One of LoRA's two products for chosen rows. In: out[row][k] = Σ_c weights[k][c] · x[row][c] for the ranks
-// k of [begin, end), a multiple of kLowRankTile of them. Out: out[row][c] += Σ_k weights[k][c] · x[row][k]
-// for the columns c of [begin, end), `begin` a multiple of 64.
+// One of LoRA's two products for chosen rows. In: out[row][k] = Σ_c weights[k][c] · x[row][c] for the ranks k
+// of [begin, end), a multiple of kLowRankTile of them. Out: out[row][c] += Σ_k weights[k][c] · x[row][k] for
+// the columns c of [begin, end), `begin` a multiple of 64.
 struct LowRankJob {
   const std::byte* weights = nullptr;  // [ranks][padded] halves or floats, zero beyond the real columns
   bool half = false;

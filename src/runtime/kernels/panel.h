@@ -3,22 +3,25 @@
 // so that one byte dot instruction multiplies 16 rows by four activations. All kernel sets read the same
 // panels.
 //
-//   format  columns  chunk, in order                                                              from
-//   u8      64       scale f16 [2][16]; codes [2][8][64], value = scale · (code - 128)            q8_0 q5_0
-//   iq4_nl mxfp4 i8_channel u8_min  64       scale f16 [2][16], minimum f16 [2][16]; codes, value = scale ·
-//   code + minimum q5_1 u4      64       scale f16 [2][16]; nibbles [2][4][64], value = scale · (code - 8)
-//   q4_0 u4_min  64       scale f16 [2][16], minimum f16 [2][16]; nibbles                              q4_1
-//   k4      256      d f16 [16], dmin f16 [16], scale u8 [8][16], minimum u8 [8][16]; nibbles     q4_k
-//   k5      256      the same; codes [8][8][64], value = d · scale · code - dmin · minimum        q5_k
-//   k6      256      d f16 [16], scale i8 [16][16], 32 unused; nibbles [8][4][64], pairs [8][2][64], q6_k
-//                    value = d · scale · (code - 32)
+//   format  columns  chunk, in order                                                           from
+//   u8      64       scale f16 [2][16]; codes [2][8][64], value = scale · (code - 128)         q8_0 q5_0
+//                                                                                              iq4_nl mxfp4
+//                                                                                              i8_channel
+//   u8_min  64       scale f16 [2][16], minimum f16 [2][16]; codes,                            q5_1
+//                    value = scale · code + minimum
+//   u4      64       scale f16 [2][16]; nibbles [2][4][64], value = scale · (code - 8)         q4_0
+//   u4_min  64       scale f16 [2][16], minimum f16 [2][16]; nibbles                           q4_1
+//   k4      256      d f16 [16], dmin f16 [16], scale u8 [8][16], minimum u8 [8][16]; nibbles  q4_k
+//   k5      256      the same; codes [8][8][64], value = d · scale · code - dmin · minimum     q5_k
+//   k6      256      d f16 [16], scale i8 [16][16], 32 unused; nibbles [8][4][64],             q6_k
+//                    pairs [8][2][64], value = d · scale · (code - 32)
 //   f32     64       [64][16] floats
 //   f16     64       [64][16] halves
 //   bf16    64       [32][16][2]
 //
 // Runs are 32 columns. Of 64 bytes of nibbles, vector v holds columns 4v … 4v + 3 of its run in the low
-// halves and 16 more in the high ones. Of pairs, vector v holds columns 16v … 16v + 15: columns 16v + 4i … +
-// 3 in bits 2i, 2i + 1. Rows and columns beyond the matrix are zero: scales 0.
+// halves and 16 more in the high ones. Of pairs, vector v holds columns 16v … 16v + 15: columns 16v + 4i
+// … + 3 in bits 2i, 2i + 1. Rows and columns beyond the matrix are zero: scales 0.
 #pragma once
 
 #include <cstddef>

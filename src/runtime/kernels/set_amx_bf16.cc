@@ -50,8 +50,8 @@ inline void configure() {
 // ---- weights to bf16
 
 // A byte that stands in the mantissa of a power of two is the float 2^15 + byte (or 2^7 + byte, where codes
-// have fewer than eight bits): one permutation spreads sixteen codes so, and what is too much is taken off
-// in the fma that scales them. Codes of eight rows and two columns then lie as bf16 wants them, in pairs of
+// have fewer than eight bits): one permutation spreads sixteen codes so, and what is too much is taken off in
+// the fma that scales them. Codes of eight rows and two columns then lie as bf16 wants them, in pairs of
 // columns: bytes 4r + 2 · pair + column of the vector, for rows r from 8 · half.
 struct Places {
   alignas(64) std::uint8_t at[2][2][64];  // [pair][half]

@@ -74,8 +74,8 @@ class GgufModel : public testing::Test {
 TEST_F(GgufModel, ComesBackAsItWas) {
   for (const char* family : {"llama", "mistral", "qwen2", "qwen3"}) {
     ModelConfig config = small_config(family);
-    config.layers[1] = {
-        .num_attention_heads = 2, .num_key_value_heads = 1, .intermediate_size = 32};  // pruned
+    // Pruned.
+    config.layers[1] = {.num_attention_heads = 2, .num_key_value_heads = 1, .intermediate_size = 32};
     config.eos_token_ids = {3, 5};
     config.bos_token_id = 1;
     const auto weights = open_model_weights(save(config));

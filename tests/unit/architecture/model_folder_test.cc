@@ -167,8 +167,8 @@ TEST_F(ModelFolderCheck, CopiesTokenizerAndGenerationSettings) {
   EXPECT_FALSE(fs::exists(path / "weights.bin"));
   const Json generation = read_json(path / "generation_config.json");
   EXPECT_EQ(generation["top_p"], 0.9);
-  EXPECT_EQ(generation["eos_token_id"],
-            Json::parse("[2,3]"));  // the config's, which came from the model being saved
+  // The config's, which came from the model being saved.
+  EXPECT_EQ(generation["eos_token_id"], Json::parse("[2,3]"));
   EXPECT_NO_THROW(copy_tokenizer_files(path, path));
 }
 

@@ -37,8 +37,8 @@ TEST(ThreadPool, ManyShortLoopsAndSleepsBetween) {
     std::atomic<std::int64_t> sum{0};
     pool.parallel_for(9, 1, [&](std::int64_t begin, std::int64_t, int) { sum += begin; });
     total += sum;
-    if (loop % 4000 == 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));  // the workers fall asleep
+    // The workers fall asleep.
+    if (loop % 4000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   EXPECT_EQ(total, 20000 * 36);
 }

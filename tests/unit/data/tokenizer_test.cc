@@ -196,8 +196,8 @@ TEST(OpenTokenizer, FoldersThatAreNotWhole) {
   write_file_atomically(folder.path() / "vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3})");
   EXPECT_THAT(error(), HasSubstr("merges.txt"));
   write_file_atomically(folder.path() / "merges.txt", "#version: 0.2\na b\n");
-  EXPECT_EQ(open_tokenizer(folder.path())->encode("ab<|endoftext|>"),
-            (Ids{2, 3}));  // GPT-2's class knows its end token
+  // GPT-2's class knows its end token.
+  EXPECT_EQ(open_tokenizer(folder.path())->encode("ab<|endoftext|>"), (Ids{2, 3}));
   write_file_atomically(folder.path() / "merges.txt", "a b\nb q\n");
   EXPECT_THAT(error(), HasSubstr("'b' + 'q'"));
   write_file_atomically(folder.path() / "vocab.json", R"({"a": 0, "b": 0})");

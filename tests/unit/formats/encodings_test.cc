@@ -70,8 +70,7 @@ TEST_P(EncodingContract, ErrorFitsTheBits) {
   const double relative = std::sqrt(squared_error(round_trip(row, values), values) /
                                     squared_error(values, std::vector<float>(values.size())));
   // A uniform grid of b bits over ±4 deviations has a relative error of 8 / 2^b / √12; scales per block beat
-  // that.
-  // Up to one bit of each weight is scales.
+  // that. Up to one bit of each weight is scales.
   const double bits = std::floor(row.bits_per_weight() - 0.5);
   EXPECT_LT(relative, 8 / std::pow(2.0, std::min(bits, 8.0)) / std::sqrt(12.0)) << relative;
 }

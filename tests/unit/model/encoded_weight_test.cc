@@ -100,8 +100,8 @@ TEST(EncodedWeight, DecodersOfDevicesEqualTheScalarOnes) {
 
 TEST(EncodedWeight, RoundsToFp8AsPyTorchDoes) {
   std::vector<float> values;
-  for (int code = -0x7e; code <= 0x7e;
-       ++code)  // all numbers, what lies between, and a little beside the middle
+  // All numbers, what lies between, and a little beside the middle.
+  for (int code = -0x7e; code <= 0x7e; ++code)
     for (const float part : {0.0f, 0.25f, 0.5f, 0.5000001f, 0.75f}) {
       const auto number = [](int c) {
         const std::uint8_t bits = static_cast<std::uint8_t>(c < 0 ? 0x80 - c : c);

@@ -49,8 +49,8 @@ TEST_P(Attention, EqualsPlainSoftmax) {
     for (std::int64_t at = 0; at < sequences[s].length; at += c.block_tokens)
       sequences[s].blocks.push_back(next++);
   AlignedBuffer memory(static_cast<std::size_t>(next * cache.bytes()));
-  for (std::size_t i = 0; i < memory.size(); ++i)
-    memory.data()[i] = std::byte{0x7b};  // what an earlier user left
+  // What an earlier user left.
+  for (std::size_t i = 0; i < memory.size(); ++i) memory.data()[i] = std::byte{0x7b};
   for (std::size_t s = 0; s < sequences.size(); ++s) {
     sequences[s].k = normal_values(static_cast<std::size_t>(sequences[s].length * kv_width), 10 + s);
     sequences[s].v = normal_values(static_cast<std::size_t>(sequences[s].length * kv_width), 20 + s);

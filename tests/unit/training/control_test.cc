@@ -75,8 +75,8 @@ TEST(ValueSchedule, BeginsBeforeTheEnd) {
   const char* steps = R"({"schedule": "cosine", "from": 1, "to": 0, "last": 20.2, "per": "step"})";
   for (const auto& [step, value] : {std::pair{80, 1.0}, {90, 0.5}, {95, 0.14644661}, {100, 0.0}})
     EXPECT_NEAR(at(steps, step), value, 1e-7) << step;
-  EXPECT_NEAR(at(R"({"schedule": "linear", "from": 0, "to": 1, "last": 30})", 25), 0.25,
-              1e-9);  // the run is shorter
+  // The run is shorter.
+  EXPECT_NEAR(at(R"({"schedule": "linear", "from": 0, "to": 1, "last": 30})", 25), 0.25, 1e-9);
   EXPECT_NEAR(at("0.25", 33), 0.25, 0);
   EXPECT_THAT(message_of([&] { at(R"("much")", 0); }), HasSubstr("dropout"));
   EXPECT_THAT(message_of([&] { parse_value(parsed(ramp), "dropout").at({.step = 1, .steps = 9}); }),

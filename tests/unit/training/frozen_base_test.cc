@@ -87,8 +87,8 @@ TEST(FrozenBase, LearnsAsOverTheDecodedBase) {
       prefix{.kind = AdapterConfig::Kind::prefix, .virtual_tokens = 5};
   for (const char* name : {"i8_channel", "f8_channel", "q8_0", "q4_0", "q4_k"})
     for (const AdapterConfig& adapter : {lora, dora, hybrid, prefix}) {
-      if (name != std::string("q8_0") && adapter.targets != lora.targets)
-        continue;  // all methods over one of them
+      // All methods over one of them.
+      if (name != std::string("q8_0") && adapter.targets != lora.targets) continue;
       FrozenBase frozen{&find_weight_encoding(name, "test"), {}};
       for (const LinearModule& module : match_modules(linear_modules(base.config()), adapter.trained, "test"))
         frozen.whole.insert(frozen.whole.end(), module.parameters.begin(), module.parameters.end());
