@@ -139,7 +139,7 @@ Json learn(const LearnOptions& given, bool distill) {
                             .tokenizer = tokenizer.get(),
                             .device = student.device(),
                             .seed = static_cast<std::uint64_t>(options.trainer.seed),
-                            .real_vocab = traces ? traces->manifest().vocab_size : 0,
+                            .real_vocab = std::min(tokenizer->vocab_size(), student.config().vocab_size),
                             .traces = traces,
                             .reading = reading},
                            student);

@@ -11,10 +11,13 @@ namespace retort {
 
 // Some queries of some sequences with the keys that they see: S sequences padded to R queries and L keys.
 struct MapBlock {
-  at::Tensor query_rows;  // int64 [S, R], rows of the batch; 0 where padded
-  at::Tensor key_rows;    // int64 [S, L]
-  at::Tensor places;      // int64 [S, R]: the query's position in its sequence
-  at::Tensor weights;     // fp32 [S, R]; 0 where padded
+  at::Tensor rows;     // int64 [S, R + L], rows of the batch: the queries' and then the keys'; 0 where padded
+  at::Tensor places;   // int64 [S, R]: the query's position in its sequence
+  at::Tensor weights;  // fp32 [S, R]; 0 where padded
+
+  std::int64_t sequences() const { return rows.size(0); }
+  std::int64_t queries() const { return places.size(1); }
+  std::int64_t keys() const { return rows.size(1) - queries(); }
 };
 
 // Every row whose weight is above 0 as a query, once. Sequences of like length share a block while S · R · L
