@@ -26,75 +26,99 @@ struct ValueRelationOptions {
 class ValueRelation : public Term {
  public:
   ValueRelation(const ValueRelationOptions& options, const std::string& where, const TermContext& context)
-      : weights_(options.positions, where, context),
-        pairs_(
-            read_layer_map(options.layers, layer_counts(context, where), /*lowest=*/0, where + ": layers")) {
-    for (const LayerPair& pair : pairs_) {
-      const std::int64_t student = value_heads(*context.student, pair.student),
-                         teacher = value_heads(*context.teacher, pair.teacher);
-      const std::int64_t heads =
-          options.relation_heads == 0 ? std::gcd(student, teacher) : options.relation_heads;
-      if (heads < 1 || student * context.student->head_dim % heads != 0 ||
-          teacher * context.teacher->head_dim % heads != 0)
+      : weights_(options.positions, where, context) {
+    for (const LayerPair& pair :
+         read_layer_map(options.layers, layer_counts(context, where), /*lowest=*/0, where + ": layers")) {
+      const std::int64_t student = value_width(*context.student, pair.student),
+                         teacher = value_width(*context.teacher, pair.teacher);
+      const std::int64_t heads = options.relation_heads == 0 ? std::gcd(student / context.student->head_dim,
+                                                                        teacher / context.teacher->head_dim)
+                                                             : options.relation_heads;
+      if (heads < 1 || student % heads != 0 || teacher % heads != 0)
         throw Error({.where = where + ": relation_heads",
                      .found = std::to_string(options.relation_heads),
-                     .expected = "a divisor of " + std::to_string(student * context.student->head_dim) +
-                                 " and " + std::to_string(teacher * context.teacher->head_dim) +
-                                 ", the widths of the values",
+                     .expected = "a divisor of " + std::to_string(student) + " and " +
+                                 std::to_string(teacher) + ", the widths of the values",
                      .advice = ""});
-      heads_.push_back(at::arange(heads, at::TensorOptions(context.device).dtype(at::kLong)));
-      most_heads_ = std::max(most_heads_, heads);
+      Group& group = group_for(heads, student, teacher, context.device);
+      group.pairs.push_back(pair);
+      most_maps_ = std::max(most_maps_, heads * static_cast<std::int64_t>(group.pairs.size()));
+      ++pairs_;
     }
   }
 
   std::string name() const override { return "value_relation"; }
   Taps student_taps() const override {
     Taps taps;
-    for (const LayerPair& pair : pairs_) taps.qkv.push_back(pair.student);
+    for (const Group& group : groups_)
+      for (const LayerPair& pair : group.pairs) taps.qkv.push_back(pair.student);
     return taps;
   }
   Taps teacher_taps() const override {
     Taps taps;
-    for (const LayerPair& pair : pairs_) taps.qkv.push_back(pair.teacher);
+    for (const Group& group : groups_)
+      for (const LayerPair& pair : group.pairs) taps.qkv.push_back(pair.teacher);
     return taps;
   }
 
   LossSum compute(const StepView& view) override {
     const Positions positions = weights_(view.batch);
     const auto blocks =
-        map_blocks(view.batch, positions.of_row, map_elements(view.batch.tokens.device(), most_heads_));
+        map_blocks(view.batch, positions.of_row, map_elements(view.batch.tokens.device(), most_maps_));
     at::Tensor sum;
-    for (std::size_t i = 0; i < pairs_.size(); ++i) {
-      const auto [student, teacher] = pairs_[i];
-      const at::Tensor one = map_distance(
-          MapDistance::kl,
-          side(view.student_output.qkv_taps.at(student), view.student.config(), student, heads_[i]),
-          side(view.teacher_output->qkv_taps.at(teacher), view.teacher->config(), teacher, heads_[i]), {},
-          blocks);
+    for (const Group& group : groups_) {
+      MapSide student = group.side(group.student_width), teacher = group.side(group.teacher_width);
+      for (const LayerPair& pair : group.pairs) {
+        student.rows.push_back(values(view.student_output.qkv_taps.at(pair.student), group.student_width));
+        teacher.rows.push_back(values(view.teacher_output->qkv_taps.at(pair.teacher), group.teacher_width));
+      }
+      const at::Tensor one = map_distance(MapDistance::kl, student, teacher, {}, blocks) *
+                             static_cast<double>(group.pairs.size());
       sum = sum.defined() ? sum + one : one;
     }
-    return {sum / static_cast<double>(pairs_.size()), view.batch.weight_sum};
+    return {sum / static_cast<double>(pairs_), view.batch.weight_sum};
   }
 
  private:
-  static std::int64_t value_heads(const ModelConfig& config, int layer) {
-    return config.layers[static_cast<std::size_t>(layer)].num_key_value_heads;
+  // Pairs of layers whose relations are made together.
+  struct Group {
+    std::vector<LayerPair> pairs;
+    std::int64_t student_width = 0, teacher_width = 0;  // of all values of a layer
+    at::Tensor heads;                                   // int64 [relation heads]: 0, 1, …
+
+    // Values stand in the place of queries and of keys; without rows.
+    MapSide side(std::int64_t width) const {
+      const std::vector<at::Tensor> all(pairs.size(), heads);
+      return {
+          .rows = {}, .head_dim = width / heads.size(0), .query_heads = all, .key_heads = all, .window = 0};
+    }
+  };
+
+  Group& group_for(std::int64_t heads, std::int64_t student_width, std::int64_t teacher_width,
+                   at::Device device) {
+    for (Group& group : groups_)
+      if (group.heads.size(0) == heads && group.student_width == student_width &&
+          group.teacher_width == teacher_width)
+        return group;
+    return groups_.emplace_back(
+        Group{.pairs = {},
+              .student_width = student_width,
+              .teacher_width = teacher_width,
+              .heads = at::arange(heads, at::TensorOptions(device).dtype(at::kLong))});
   }
 
-  // Values in the place of queries and of keys.
-  static MapSide side(const at::Tensor& qkv, const ModelConfig& config, int layer, const at::Tensor& heads) {
-    const std::int64_t width = value_heads(config, layer) * config.head_dim;
-    return {.rows = {qkv.narrow(1, qkv.size(1) - width, width)},
-            .head_dim = width / heads.size(0),
-            .query_heads = {heads},
-            .key_heads = {heads},
-            .window = 0};
+  static std::int64_t value_width(const ModelConfig& config, int layer) {
+    return config.layers[static_cast<std::size_t>(layer)].num_key_value_heads * config.head_dim;
+  }
+
+  static at::Tensor values(const at::Tensor& qkv, std::int64_t width) {
+    return qkv.narrow(1, qkv.size(1) - width, width).contiguous();
   }
 
   PositionWeights weights_;
-  std::vector<LayerPair> pairs_;
-  std::vector<at::Tensor> heads_;  // int64 [relation heads], per pair
-  std::int64_t most_heads_ = 1;
+  std::vector<Group> groups_;
+  std::size_t pairs_ = 0;
+  std::int64_t most_maps_ = 1;
 };
 
 }  // namespace

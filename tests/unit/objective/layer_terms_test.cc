@@ -420,12 +420,12 @@ TEST(TermContract, WeightsAreHonoured) {
 
 // Maps of like layers are made together: with the first two teacher's layers alike, with another window, and
 // with fewer heads.
-TEST(LayerTerms, AttentionMapsOfSeveralPairsGiveTheMeanOfEach) {
+TEST(LayerTerms, MapsOfSeveralPairsGiveTheMeanOfEach) {
   for (const int variant : {0, 1, 2}) {
     ModelConfig student = tiny_config(32, 64, 2), teacher = tiny_config(48, 64, 3, 6);
     if (variant == 1) student.layers[1].sliding_window = teacher.layers[2].sliding_window = 4;
-    if (variant == 2) teacher.layers[1].num_attention_heads = 4;
-    for (const char* name : {"attention_kl", "attention_mse"}) {
+    if (variant == 2) teacher.layers[1].num_attention_heads = teacher.layers[1].num_key_value_heads = 4;
+    for (const char* name : {"attention_kl", "attention_mse", "value_relation"}) {
       SCOPED_TRACE(testing::Message() << name << " " << variant);
       const auto run = [&](const Json& layers) {
         Pair models(student, teacher);
@@ -476,6 +476,49 @@ TEST(AttentionMaps, BlocksOfAnySizeGiveTheSame) {
       EXPECT_LT(reference::relative_error(other_entropies, entropies), 1e-6);
     }
   }
+}
+
+TEST(AttentionMaps, WhatOneSideMayNotSeeCountsInNeither) {
+  Pair models = different();
+  const DeviceBatch batch = upload(models.host, at::kCPU);
+  const std::vector<float> weights(static_cast<std::size_t>(batch.tokens.numel()), 0.5f);
+  const at::Tensor student_rows = at::randn({batch.tokens.numel(), 64}),
+                   teacher_rows = at::randn({batch.tokens.numel(), 64}), heads = at::arange(4, at::kLong);
+  for (const auto& [student_window, teacher_window] : {std::pair{3, 0}, {0, 3}, {5, 2}})
+    for (const MapDistance kind : {MapDistance::kl, MapDistance::square}) {
+      const at::Tensor leaf = student_rows.clone().requires_grad_(),
+                       exact_leaf = wide(student_rows).requires_grad_();
+      const at::Tensor got = map_distance(kind, {{leaf}, 8, {heads}, {heads + 4}, student_window},
+                                          {{teacher_rows}, 8, {heads}, {heads + 4}, teacher_window}, {},
+                                          map_blocks(batch, weights, 1 << 20));
+      got.backward();
+      at::Tensor exact = at::zeros({}, at::kDouble);
+      for (std::size_t s = 0; s + 1 < batch.starts.size(); ++s) {
+        const std::int64_t begin = batch.starts[s], n = batch.starts[s + 1] - begin;
+        const auto seen = [&](int window) {
+          const at::Tensor all = at::ones({n, n}, at::kBool).tril();
+          return window > 0 ? all.triu(1 - window) : all;
+        };
+        const auto map = [&](const at::Tensor& rows, int window) {
+          const at::Tensor x = wide(rows.narrow(0, begin, n)).view({n, 8, 8}).transpose(0, 1);
+          return (at::matmul(x.narrow(0, 0, 4), x.narrow(0, 4, 4).transpose(1, 2)) / std::sqrt(8.0))
+              .masked_fill(seen(window).logical_not(), -std::numeric_limits<double>::infinity())
+              .softmax(-1);
+        };
+        const at::Tensor both = seen(student_window).logical_and(seen(teacher_window));
+        const at::Tensor a_s = map(exact_leaf, student_window), a_t = map(teacher_rows, teacher_window);
+        const at::Tensor one = at::ones({}, at::kDouble);
+        const at::Tensor values =
+            kind == MapDistance::kl
+                ? at::where(both, a_t * (at::where(both, a_t, one).log() - at::where(both, a_s, one).log()),
+                            0)
+                : at::where(both, (a_s - a_t).square(), 0);
+        exact = exact + 0.5 * values.sum() / 4;
+      }
+      exact.backward();
+      EXPECT_NEAR(got.item<double>() / exact.item<double>(), 1, 1e-6);
+      EXPECT_LT(reference::relative_error(leaf.grad(), exact_leaf.grad()), 1e-5);
+    }
 }
 
 TEST(AttentionTerm, ChoosesTheTeachersHeadsByEntropy) {
