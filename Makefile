@@ -40,10 +40,10 @@ test-long:
 	scripts/install-dependencies --cross
 	cmake -S . -B $(BUILD)-sanitize $(CMAKE_FLAGS) -DRETORT_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DRETORT_SANITIZE=address,undefined >/dev/null
 	cmake --build $(BUILD)-sanitize -j $(JOBS)
-	ASAN_OPTIONS=detect_leaks=0 ctest --test-dir $(BUILD)-sanitize --output-on-failure -R '^unit\.'
+	ASAN_OPTIONS=detect_leaks=0 ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R '^unit\.'
 	cmake -S . -B $(BUILD) $(CMAKE_FLAGS) -DRETORT_TESTS=ON >/dev/null
 	cmake --build $(BUILD) -j $(JOBS)
-	ctest --test-dir $(BUILD) --output-on-failure
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	$(MAKE) fuzz
 
 # Readers of files that may be hostile, a minute each (SECONDS_EACH), from the corpus in tests/fuzz.
@@ -55,7 +55,7 @@ fuzz:
 	ctest --test-dir $(BUILD)-fuzz --output-on-failure -L fuzz
 
 format:
-	git ls-files 'src/*.h' 'src/*.cc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' | xargs clang-format -i
+	git ls-files 'src/*.h' 'src/*.cc' 'src/*.inc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' ':!*_tables.inc' | xargs clang-format -i
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-edge $(BUILD)-sanitize $(BUILD)-fuzz

@@ -14,8 +14,8 @@ std::size_t dtype_size(DType type);       // bytes an element
 std::string_view dtype_name(DType type);  // safetensors' name: "F32", "BF16", "BOOL" …
 std::optional<DType> parse_dtype(std::string_view safetensors_name);
 
-// Single values; rounding is to nearest, ties to even, NaN stays NaN. Defined in the header of their loops'
-// users' speed.
+// Single values; rounding is to nearest, ties to even, NaN stays NaN. Defined here for the speed of the loops
+// that use them.
 inline float bf16_to_float(std::uint16_t bits) {
   const std::uint32_t wide = std::uint32_t{bits} << 16;
   return __builtin_bit_cast(float, wide);

@@ -6,7 +6,7 @@
 //   {"title": …, "date": …, "summary": "a sentence or two", "machine": {…}, "recipe": "yaml text",
 //    "table": {"columns": [{"key", "title", "unit", "better": "high|low|none", "digits"}],
 //              "rows": [{"name", "values": {key: number|null}, "intervals": {key: [low, high]}, "note"}]},
-//    "plots": […], as curves; of a number against another: {"x": what stands below, "log_x": bool}
+//    "plots": […],  as curves; of a number against another: {"x": what stands below, "log_x": bool}
 //    "comparisons": [{"text", "low", "high"}],
 //    "curves": [{"title", "unit", "log": bool, "series": [{"name", "points": [[step, value], …]}]}],
 //    "samples": [{"source", "reference", "outputs": {row name: text}}],

@@ -13,7 +13,7 @@ namespace {
 
 // A chunk: fewer rows make slow matrix products and rewrite the head's gradient more often, more take memory.
 constexpr std::int64_t kChunkBytes = 256 << 20;  // of fp32 logits
-// A GPU waits for the launches of each.
+// More on a GPU, which waits for the launches of each chunk.
 constexpr std::int64_t kMaxChunkRowsCpu = 1024, kMaxChunkRowsGpu = 2048;
 // Of fp32 logits that one thread keeps in its cache through all terms.
 constexpr std::int64_t kBlockBytes = 256 << 10;

@@ -1,4 +1,4 @@
-// The kernels for AVX-512 with VNNI: 16 lanes, byte dots of unsigned weights and signed activations.
+// The kernels for AVX2 with FMA and F16C: eight lanes, byte dots in pairs of 16 bits (lanes_avx2.inc).
 // Everything here is in the set's namespace and stays there (see lanes.inc).
 #include <immintrin.h>
 
