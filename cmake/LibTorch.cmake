@@ -26,6 +26,12 @@ endif()
 target_compile_options(retort_libtorch INTERFACE -fopenmp)
 target_link_options(retort_libtorch INTERFACE -Wl,--no-as-needed)
 
+# See model/jemalloc_options.h; sanitizers bring an allocator of their own.
+if(NOT RETORT_SANITIZE)
+  find_library(RETORT_JEMALLOC jemalloc REQUIRED)
+  target_link_libraries(retort_libtorch INTERFACE ${RETORT_JEMALLOC})
+endif()
+
 # Linked only where every CUDA library that it needs can be loaded: a CUDA wheel on a machine without a GPU runs on the CPU.
 set(RETORT_CUDA OFF)
 if(EXISTS ${torch_dir}/lib/libtorch_cuda.so)

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "model/jemalloc_options.h"
 #include "training/trainer.h"
 
 namespace retort {
@@ -55,7 +56,6 @@ int run(int argc, char** argv) {
   };
   const std::int64_t steps = number(3, 10), sequences = number(4, 8), length = number(5, 256);
   const at::ScalarType dtype = machine().fast_bf16() ? at::kBFloat16 : at::kFloat;
-  keep_freed_memory();
   at::set_num_threads(static_cast<int>(machine().threads));
   CausalLM teacher(ModelFolder(argv[1]), at::kCPU, dtype);
   CausalLM student(ModelFolder(argv[2]), at::kCPU, dtype);

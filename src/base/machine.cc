@@ -1,13 +1,11 @@
 #include "base/machine.h"
 
-#include <malloc.h>
 #include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
-#include <limits>
 #include <sstream>
 
 namespace retort {
@@ -93,13 +91,6 @@ bool reset_peak_memory() {
   std::ofstream file("/proc/self/clear_refs");
   file << "5" << std::flush;
   return file.good();
-}
-
-void keep_freed_memory() {
-#if defined(__GLIBC__)
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-#endif
 }
 
 }  // namespace retort

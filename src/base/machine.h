@@ -31,9 +31,5 @@ std::uint64_t peak_memory_bytes();
 std::uint64_t resident_memory_bytes();
 // Starts the peak anew at the present value (where the kernel allows it; false if not).
 bool reset_peak_memory();
-// From now on the process keeps what it frees for its next allocations: a training step takes the same
-// buffers again and again, and pages that go back to the system come back zeroed, which costs 4 % of a step.
-// Does nothing where the C library cannot.
-void keep_freed_memory();
 
 }  // namespace retort

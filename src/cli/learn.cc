@@ -86,6 +86,14 @@ TrainerCallbacks make_callbacks(const LearnOptions& options, const Dataset& data
   return callbacks;
 }
 
+// What is left to do once the result is saved.
+void finish(Json& result, const LearnOptions& options) {
+  const fs::path out = options.out;
+  result["result_bytes"] = folder_bytes(out / options.adapter.result_folder());
+  write_json(out / kLearnResult, result);
+  delete_checkpoints(out);
+}
+
 }  // namespace
 
 Json learn(const LearnOptions& given, bool distill) {
@@ -95,13 +103,19 @@ Json learn(const LearnOptions& given, bool distill) {
   options.compute.reset_peak();
   const bool slow = options.compute.torch_device().is_cpu() && !machine().fast_bf16();
   const bool shortened = slow && options.tokens_if_slow > 0;
-  if (shortened) options.trainer.tokens = options.tokens_if_slow;
+  if (shortened) {
+    options.trainer.tokens = options.tokens_if_slow;
+    options.trainer.steps = 0;
+    options.trainer.epochs = 0;
+  }
 
   const std::string fingerprint = learn_fingerprint(options, distill);
   const fs::path out = options.out;
   if (already_done(options, fingerprint)) {
     log_info("{}: done already, with the same options and inputs.", options.out);
-    return read_json(out / kLearnResult);
+    Json result = read_json(out / kLearnResult);
+    if (!result.contains("result_bytes")) finish(result, options);  // killed in between
+    return result;
   }
   fs::create_directories(out);
   set_log_file(out / "log.txt");
@@ -145,13 +159,14 @@ Json learn(const LearnOptions& given, bool distill) {
                            student);
   options.trainer.steps = stages.plan().steps();
   const auto adaptive =
-      options.mixture.adapt == 0 ? nullptr : make_adaptive_mixture(options, stages.run_source());
-  const auto alarms = make_alarms(options.alarms, "alarms");
+      options.mixture.adapt == 0 ? nullptr : make_adaptive_mixture(options, stages.run_sources());
+  std::vector<Objective*> objectives;
+  for (const TrainStage& stage : stages.stages()) objectives.push_back(stage.objective);
+  const auto alarms = make_alarms(options.alarms, "alarms", objectives);
 
   TrainerCallbacks callbacks = make_callbacks(options, dataset, adaptive.get(), distill);
   if (alarms) callbacks.controls.push_back(alarms.get());
   if (adaptive) callbacks.controls.push_back(adaptive.get());
-  keep_freed_memory();  // from here on: what opening the models has freed is not wanted again
   const TrainReport report = Trainer(options.trainer, out, fingerprint)
                                  .run(student, teachers.get(), stages.stages(), stages.plan(), callbacks);
   callbacks.progress = {};  // ends the bar
@@ -175,9 +190,7 @@ Json learn(const LearnOptions& given, bool distill) {
                  {"fingerprint", fingerprint}};
   write_json(out / kLearnResult, result);
   save_result(student, options);
-  result["result_bytes"] = folder_bytes(out / options.adapter.result_folder());
-  write_json(out / kLearnResult, result);
-  delete_checkpoints(out);
+  finish(result, options);
   log_info("{} steps, {:.0f} tokens per second; the model is in {}.", report.steps, report.tokens_per_second,
            (out / options.adapter.result_folder()).string());
   set_log_file({});

@@ -40,6 +40,8 @@ struct LearnOptions {
   void check(bool distill) const;
   // Models and data files named inside structured options.
   std::vector<std::string> nested_inputs() const;
+  // Data files of stages that have their own.
+  std::vector<std::string> stage_files() const;
 };
 
 // Trains and writes out/model, out/metrics.jsonl, TensorBoard events, out/log.txt and out/train.json; goes on

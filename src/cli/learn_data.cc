@@ -26,7 +26,8 @@ PackingOptions packing_of(const TrainerOptions& trainer, const MixtureOptions& m
   return packing;
 }
 
-std::unique_ptr<AdaptiveMixture> make_adaptive_mixture(const LearnOptions& options, BatchSource& source) {
+std::unique_ptr<AdaptiveMixture> make_adaptive_mixture(const LearnOptions& options,
+                                                       std::vector<BatchSource*> readers) {
   if (options.mixture.adapt == 0) return nullptr;
   const std::size_t files = options.data.data.size(), held_out = options.data.validation.size();
   if (held_out != 0 && held_out != files)
@@ -39,7 +40,7 @@ std::unique_ptr<AdaptiveMixture> make_adaptive_mixture(const LearnOptions& optio
                  .found = "no validation during the run",
                  .expected = "validate_every above 0, and something to validate on",
                  .advice = ""});
-  return std::make_unique<AdaptiveMixture>(options.mixture.adapt, source);
+  return std::make_unique<AdaptiveMixture>(options.mixture.adapt, std::move(readers));
 }
 
 std::vector<ExampleStore> by_source(const ExampleStore& store, std::size_t sources) {

@@ -12,7 +12,8 @@ PackingOptions packing_of(const TrainerOptions& trainer, const MixtureOptions& m
 
 // Moves the ratios by validation loss; null when options ask for none. Throws Error when validation cannot
 // tell the data's files apart.
-std::unique_ptr<AdaptiveMixture> make_adaptive_mixture(const LearnOptions& options, BatchSource& source);
+std::unique_ptr<AdaptiveMixture> make_adaptive_mixture(const LearnOptions& options,
+                                                       std::vector<BatchSource*> readers);
 
 // The examples of each of the first `sources` sources.
 std::vector<ExampleStore> by_source(const ExampleStore& store, std::size_t sources);

@@ -189,6 +189,17 @@ std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Token
   return std::make_unique<Teachers>(std::move(teachers), choices.at(options.teachers_by));
 }
 
+void require_traces(const TraceStore& store, const ExampleStore& examples, const std::string& where) {
+  std::int64_t missing = 0;
+  for (std::int64_t i = 0; i < examples.size(); ++i) missing += !store.targets(trace_key(examples.get(i)));
+  if (missing == 0) return;
+  throw Error({.where = where,
+               .found = fmt::format("no traces of {} of the {} training examples", missing, examples.size()),
+               .expected = "all",
+               .advice = "Run `retort trace` with the same data, max_length and --out " +
+                         store.folder().string() + ": it records what is missing."});
+}
+
 std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const Tokenizer& tokenizer,
                                               const ExampleStore& examples) {
   if (options.traces.empty()) return nullptr;
@@ -203,14 +214,7 @@ std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const
                  .found = options.traces + ", recorded of another teacher",
                  .expected = "traces of " + options.teacher,
                  .advice = "Record them with `retort trace`, or leave out one of the two."});
-  std::int64_t missing = 0;
-  for (std::int64_t i = 0; i < examples.size(); ++i) missing += !store->targets(trace_key(examples.get(i)));
-  if (missing > 0)
-    throw Error({.where = "traces",
-                 .found = fmt::format("none of {} of the {} training examples", missing, examples.size()),
-                 .expected = "all",
-                 .advice = "Run `retort trace` with the same data, max_length and --out " + options.traces +
-                           ": it records what is missing."});
+  require_traces(*store, examples, "traces");
   return store;
 }
 
@@ -223,6 +227,8 @@ std::shared_ptr<TeacherReading> open_reading(const LearnOptions& options, const 
   const auto& ends = teacher.config().eos_token_ids;
   DatasetOptions data = options.data;
   data.max_length = teacher.config().max_position_embeddings;
+  for (const std::string& file : options.stage_files())
+    if (std::find(data.data.begin(), data.data.end(), file) == data.data.end()) data.data.push_back(file);
   const auto texts = [](const Tokenizer& of, const CausalLM& model) {
     if (of.vocab_size() > model.config().vocab_size)
       throw Error({.where = "teacher and student: vocab_size",

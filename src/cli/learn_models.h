@@ -24,8 +24,9 @@ CausalLM make_student(const LearnOptions& options, const Tokenizer& tokenizer);
 std::unique_ptr<Teachers> open_teachers(const LearnOptions& options, const Tokenizer& tokenizer,
                                         const std::function<std::vector<Batch>()>& sample);
 
-// Traces of this data by this teacher, all of them: a run does not find out in its third hour. Null when none
-// are asked for.
+// Throws Error unless all examples have traces: a run does not find out in its third hour.
+void require_traces(const TraceStore& store, const ExampleStore& examples, const std::string& where);
+// Traces of this data by this teacher, all of them. Null when none are asked for.
 std::shared_ptr<const TraceStore> open_traces(const LearnOptions& options, const Tokenizer& tokenizer,
                                               const ExampleStore& examples);
 

@@ -93,6 +93,23 @@ void LearnOptions::check(bool distill) const {
   if (model.empty() == config.is_null())
     throw Error(
         {.where = "config", .found = "a model folder beside it", .expected = "one of the two", .advice = ""});
+  const LearnOptions defaults;
+  if (!terms.is_null())
+    for (const auto& [key, given, usual] : {std::tuple{"alpha", alpha, defaults.alpha},
+                                            {"temperature", temperature, defaults.temperature},
+                                            {"label_smoothing", label_smoothing, defaults.label_smoothing}})
+      if (given != usual)
+        throw Error({.where = key,
+                     .found = Json(given).dump() + ", and terms beside it",
+                     .expected = "one of the two",
+                     .advice = "Say it in the terms, which have options of their own."});
+  if (tokens_if_slow > 0 && stages.is_array())
+    for (const Json& stage : stages)
+      if (stage.is_object() && (stage.contains("steps") || stage.contains("epochs")))
+        throw Error({.where = "tokens_if_slow",
+                     .found = "stages with steps or epochs of their own",
+                     .expected = "stages with shares",
+                     .advice = ""});
   retort::check(trainer);
   adapter.check(/*has_base=*/!model.empty());
 }
@@ -105,11 +122,19 @@ std::vector<std::string> LearnOptions::nested_inputs() const {
   if (teachers.is_array())
     for (const Json& item : teachers)
       if (item.is_object()) add(item.value("model", Json()));
+  const std::vector<std::string> files = stage_files();
+  paths.insert(paths.end(), files.begin(), files.end());
+  return paths;
+}
+
+std::vector<std::string> LearnOptions::stage_files() const {
+  std::vector<std::string> files;
   if (stages.is_array())
     for (const Json& item : stages)
       if (item.is_object())
-        for (const Json& file : item.value("data", Json::array())) add(file);
-  return paths;
+        for (const Json& file : item.value("data", Json::array()))
+          if (file.is_string()) files.push_back(file.get<std::string>());
+  return files;
 }
 
 }  // namespace retort

@@ -30,9 +30,12 @@ Json default_terms(const LearnOptions& options, bool distill) {
                  .expected = "a share between 0 and 1",
                  .advice = ""});
   Json terms = Json::array();
-  if (options.alpha > 0)
-    terms.push_back(
-        {{"name", "forward_kl"}, {"weight", options.alpha}, {"temperature", options.temperature}});
+  if (options.alpha > 0) {
+    terms.push_back({{"name", "forward_kl"}, {"weight", options.alpha}});
+    // Traces have been recorded at a temperature of their own.
+    if (options.traces.empty() || options.temperature != LearnOptions().temperature)
+      terms.back()["temperature"] = options.temperature;
+  }
   if (options.alpha < 1)
     terms.push_back(
         {{"name", "cross_entropy"}, {"weight", 1 - options.alpha}, {"label_smoothing", smoothing}});
@@ -51,6 +54,32 @@ OnPolicyOptions read_on_policy(const Json& given, const std::string& where) {
   list.check(where);
   options.check(where);
   return options;
+}
+
+// That look at the teacher by spans of text, and know one teacher alone.
+const std::set<std::string> kSpanTerms = {"span_kl", "uld"};
+
+bool has_term(const StageOptions& stage, const std::set<std::string>& names) {
+  return std::any_of(stage.terms.begin(), stage.terms.end(),
+                     [&](const Json& term) { return names.contains(term.at("name").get<std::string>()); });
+}
+
+// What several teachers do not go together with.
+void check_teachers(const LearnOptions& options, const StageOptions& stage) {
+  if (!options.teachers.is_array()) return;
+  const bool by_file = std::any_of(options.teachers.begin(), options.teachers.end(), [](const Json& item) {
+    return item.is_object() && item.contains("weight") && item.at("weight").is_array();
+  });
+  if (by_file && !stage.data.empty())
+    throw Error({.where = "teachers: weight",
+                 .found = "weights for the run's files, and stage '" + stage.name + "' with its own",
+                 .expected = "one weight for each teacher, or the run's data in every stage",
+                 .advice = ""});
+  if (options.teachers.size() > 1 && has_term(stage, kSpanTerms))
+    throw Error({.where = "teachers",
+                 .found = "several, and span_kl or uld, which look at one alone",
+                 .expected = "one teacher for these terms",
+                 .advice = ""});
 }
 
 void require_own_words(const Objective& objective, const OnPolicyOptions& on_policy,
@@ -143,11 +172,21 @@ LearnStages::LearnStages(const LearnOptions& options, bool distill, const Datase
     };
     opened.objective = std::make_unique<Objective>(make_objective(stage.terms, where + "terms", context));
     // Once before the run: a term that is missing is missed now.
-    for (const auto& control : opened.controls) control->before_step({}, *opened.objective);
+    for (const auto& control : opened.controls)
+      control->before_step(first_place(stage, opened_.size()), *opened.objective);
     require_own_words(*opened.objective, read_on_policy(stage.on_policy, where + "on_policy"), options,
                       where + "on_policy");
-    const bool traced = std::any_of(stage.terms.begin(), stage.terms.end(),
-                                    [](const Json& term) { return term.at("name") == "forward_kl"; });
+    check_teachers(options, stage);
+    const bool traced = has_term(stage, {"forward_kl"});
+    if (!stage.data.empty()) {
+      if (traced && context.traces) require_traces(*context.traces, examples(stage.data), where + "data");
+      if (context.reading && has_term(stage, kSpanTerms) &&
+          context.reading->aligned(examples(stage.data)) == 0)
+        throw Error({.where = where + "data",
+                     .found = "no example with the same answers to the teacher",
+                     .expected = "answers that both models' chat templates write",
+                     .advice = ""});
+    }
     opened.source = open_source(stage, opened_.size(), student, traced ? context.traces : nullptr);
     opened.options = std::move(stage);
     opened_.push_back(std::move(opened));
@@ -174,6 +213,16 @@ void LearnStages::make_plan(const std::vector<StageOptions>& stages) {
   trainer.steps = plan_->steps();
 }
 
+StepPlace LearnStages::first_place(const StageOptions& stage, std::size_t index) const {
+  StepPlace place;
+  for (const StagePlan::Visit& visit : plan_->visits())
+    if (visit.stage == index) place.steps = plan_->place(visit.begin).steps;
+  const double tokens =
+      static_cast<double>(place.steps * options_.trainer.batch_tokens * options_.trainer.accumulation);
+  place.epochs = tokens / static_cast<double>(std::max<std::int64_t>(1, examples(stage.data).total_tokens()));
+  return place;
+}
+
 const ExampleStore& LearnStages::examples(const std::vector<std::string>& files) const {
   return files.empty() ? dataset_.train : own_data_.at(files).train;
 }
@@ -191,9 +240,7 @@ BatchSource* LearnStages::open_source(const StageOptions& stage, std::size_t ind
   TrainerOptions trainer = options_.trainer;
   MixtureOptions mixture;
   if (mixes) {
-    // Its schedules follow the stage, all rounds together.
-    for (const StagePlan::Visit& visit : plan_->visits())
-      if (visit.stage == index) trainer.steps = plan_->place(visit.begin).steps;
+    trainer.steps = first_place(stage, index).steps;  // its schedules follow the stage, all rounds together
     mixture = {.weights = stage.mixture, .temperature = stage.mixture_temperature};
   } else if (!own) {
     mixture = options_.mixture;
@@ -209,13 +256,18 @@ BatchSource* LearnStages::open_source(const StageOptions& stage, std::size_t ind
   return source.get();
 }
 
-BatchSource& LearnStages::run_source() const {
+std::vector<BatchSource*> LearnStages::run_sources() const {
+  std::vector<BatchSource*> readers;
   for (const Opened& opened : opened_)
-    if (opened.options.data.empty()) return *opened.source;
-  throw Error({.where = "mixture_adapt",
-               .found = "stages with data of their own",
-               .expected = "one that reads the run's",
-               .advice = ""});
+    if (opened.options.data.empty() &&
+        std::find(readers.begin(), readers.end(), opened.source) == readers.end())
+      readers.push_back(opened.source);
+  if (readers.empty())
+    throw Error({.where = "mixture_adapt",
+                 .found = "stages with data of their own",
+                 .expected = "one that reads the run's",
+                 .advice = ""});
+  return readers;
 }
 
 std::vector<TrainStage> LearnStages::stages() const {
@@ -225,6 +277,7 @@ std::vector<TrainStage> LearnStages::stages() const {
                      .objective = opened.objective.get(),
                      .source = opened.source,
                      .controls = {},
+                     .epoch_tokens = examples(opened.options.data).total_tokens(),
                      .train = opened.options.train};
     for (const auto& control : opened.controls) stage.controls.push_back(control.get());
     stages.push_back(std::move(stage));

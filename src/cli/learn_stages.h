@@ -36,8 +36,8 @@ class LearnStages {
 
   const StagePlan& plan() const { return *plan_; }
   std::vector<TrainStage> stages() const;
-  // Of the run's data, for whoever weighs its files. Throws Error when no stage reads it.
-  BatchSource& run_source() const;
+  // That read the run's data, each once, for whoever weighs its files. Throws Error when no stage does.
+  std::vector<BatchSource*> run_sources() const;
 
  private:
   struct Opened {
@@ -48,6 +48,8 @@ class LearnStages {
   };
   const ExampleStore& examples(const std::vector<std::string>& files) const;
   void make_plan(const std::vector<StageOptions>& stages);
+  // Of the stage at its first step.
+  StepPlace first_place(const StageOptions& stage, std::size_t index) const;
   BatchSource* open_source(const StageOptions& stage, std::size_t index, const CausalLM& student,
                            std::shared_ptr<const TraceStore> traces);
 

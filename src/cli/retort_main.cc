@@ -1,5 +1,6 @@
 #include "cli/registry.h"
 #include "cli_edge/program.h"
+#include "model/jemalloc_options.h"
 
 int main(int argc, char** argv) {
   return retort::run_program(

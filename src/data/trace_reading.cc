@@ -1,5 +1,7 @@
 #include "data/trace_reading.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "data/trace_key.h"
 
@@ -30,13 +32,20 @@ class TracedBatches : public BatchSource {
 TraceRows read_traces(const TraceStore& store, const Batch& batch) {
   TraceRows rows;
   rows.width = store.width();
-  for (std::int64_t s = 0; s < batch.sequence_count(); ++s) store.read(trace_key(batch, s), rows);
-  if (rows.rows() != batch.target_count())
-    throw Error({.where = "traces",
-                 .found = std::to_string(rows.rows()) + " positions",
-                 .expected = std::to_string(batch.target_count()) + ", the targets of the batch",
-                 .advice = ""},
-                ErrorKind::failure);
+  for (std::int64_t s = 0; s < batch.sequence_count(); ++s) {
+    const std::uint64_t key = trace_key(batch, s);
+    const auto begin = batch.targets.begin() + batch.sequence_starts[static_cast<std::size_t>(s)],
+               end = batch.targets.begin() + batch.sequence_starts[static_cast<std::size_t>(s) + 1];
+    const std::int64_t targets = (end - begin) - std::count(begin, end, kNoTarget);
+    const auto recorded = store.targets(key);
+    // A count is not under its record's checksum: it is checked before it says how much to read.
+    if (recorded && *recorded != targets)
+      throw Error({.where = "traces",
+                   .found = std::to_string(*recorded) + " positions of an example",
+                   .expected = std::to_string(targets) + ", its targets",
+                   .advice = "The store is damaged. Delete its segments and run `retort trace` again."});
+    store.read(key, rows);
+  }
   return rows;
 }
 

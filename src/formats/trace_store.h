@@ -86,6 +86,7 @@ class TraceStore {
  public:
   explicit TraceStore(const std::filesystem::path& folder);
 
+  const std::filesystem::path& folder() const { return folder_; }
   const TraceManifest& manifest() const { return manifest_; }
   bool complete() const { return complete_; }
   std::int64_t examples() const { return static_cast<std::int64_t>(places_.size()); }

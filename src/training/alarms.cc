@@ -57,6 +57,12 @@ void check(const Alarm& alarm, const Json& given, const std::string& where) {
   need("rest", alarm.rest >= 1, "at least 1 step");
 }
 
+// What of its term an alarm changes, or null.
+const char* changed_key(const Alarm& alarm) {
+  if (alarm.action == "set_weight") return "weight";
+  return alarm.action == "scale_temperature" ? "temperature" : nullptr;
+}
+
 // Of the last n values, each new one weighing 1 / n once n have been seen.
 struct MovingAverage {
   double span, value = 0;
@@ -144,27 +150,15 @@ class Alarms : public StepControl {
       all.roll_back = true;
       return "back to the last good snapshot";
     }
-    const auto require = [&](const char* key) {
-      const auto now = objective.get(alarm.term, key);
-      if (!now)
-        throw Error({.where = "alarms: term",
-                     .found = fmt::format("{}, without a {} to set", alarm.term, key),
-                     .expected = "a loss term of this stage that has one",
-                     .advice = ""});
-      return *now;
-    };
-    if (alarm.action == "set_weight") {
-      require("weight");
-      set_[{alarm.term, "weight"}] = alarm.to;
-      return fmt::format("weight of {} is {}", alarm.term, alarm.to);
-    }
-    if (alarm.action == "scale_temperature") {
-      const double now = require("temperature");
-      const double next = std::clamp(now * alarm.factor, alarm.minimum, alarm.maximum);
-      set_[{alarm.term, "temperature"}] = next;
-      return fmt::format("temperature of {} from {:.3g} to {:.3g}", alarm.term, now, next);
-    }
-    return "logged";
+    const char* key = changed_key(alarm);
+    if (key == nullptr) return "logged";
+    const auto now = objective.get(alarm.term, key);
+    if (!now) return fmt::format("nothing, this stage has no {} of {}", key, alarm.term);
+    const double next = alarm.action == "set_weight"
+                            ? alarm.to
+                            : std::clamp(*now * alarm.factor, alarm.minimum, alarm.maximum);
+    set_[{alarm.term, key}] = next;
+    return fmt::format("{} of {} from {:.3g} to {:.3g}", key, alarm.term, *now, next);
   }
 
   std::vector<Alarm> alarms_;
@@ -225,7 +219,8 @@ class ElasticMix : public StepControl {
 
 }  // namespace
 
-std::unique_ptr<StepControl> make_alarms(const Json& alarms, const std::string& where) {
+std::unique_ptr<StepControl> make_alarms(const Json& alarms, const std::string& where,
+                                         const std::vector<Objective*>& objectives) {
   if (alarms.is_null()) return nullptr;
   if (!alarms.is_array())
     throw Error({.where = where, .found = alarms.dump(), .expected = "a list of alarms", .advice = ""});
@@ -238,6 +233,14 @@ std::unique_ptr<StepControl> make_alarms(const Json& alarms, const std::string& 
     list.assign(alarms[i], here);
     list.check(here);
     check(alarm, alarms[i], here);
+    const char* key = changed_key(alarm);
+    if (key != nullptr && std::none_of(objectives.begin(), objectives.end(), [&](Objective* objective) {
+          return objective->get(alarm.term, key).has_value();
+        }))
+      throw Error({.where = here + ": term",
+                   .found = fmt::format("'{}', without a {} to set", alarm.term, key),
+                   .expected = "a loss term of this run that has one",
+                   .advice = ""});
     parsed.push_back(std::move(alarm));
   }
   if (parsed.empty()) return nullptr;

@@ -18,8 +18,10 @@
 
 namespace retort {
 
-// Throws Error naming the key. Null for null or an empty list.
-std::unique_ptr<StepControl> make_alarms(const Json& alarms, const std::string& where);
+// Throws Error naming the key, also for a term that none of `objectives` (of all stages) can change so; a
+// stage that lacks it only says so in the log. Null for null or an empty list.
+std::unique_ptr<StepControl> make_alarms(const Json& alarms, const std::string& where,
+                                         const std::vector<Objective*>& objectives);
 
 // The teacher's share of a mix of two terms, from how the student does (elastic distillation):
 //   {soft: forward_kl, hard: cross_entropy, low: 0.5, high: 0.9, smoothing: 0.98}

@@ -1,6 +1,7 @@
 #include "training/checkpoint.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -112,6 +113,10 @@ NamedTensors Checkpoint::read(const std::string& stem) const {
     result.emplace_back(view.name, std::move(tensor));
   }
   return result;
+}
+
+double number_of(const Json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
 
 void delete_checkpoints(const fs::path& run_folder) { remove_tree(run_folder / kFolder); }

@@ -41,6 +41,9 @@ class Checkpoint {
   Json state_;
 };
 
+// A number of a checkpoint's state.json, where those that are not finite stand as null.
+double number_of(const Json& value);
+
 void delete_checkpoints(const std::filesystem::path& run_folder);
 
 }  // namespace retort

@@ -78,7 +78,7 @@ void AdaptiveMixture::see_validation(const std::vector<double>& losses) {
   factors_.assign(losses.size(), 1);
   for (std::size_t i = 0; i < losses.size(); ++i)
     if (first_[i] > 0 && losses[i] > 0) factors_[i] = std::pow(losses[i] / first_[i], adapt_);
-  source_.reweigh(factors_);
+  for (BatchSource* reader : readers_) reader->reweigh(factors_);
 }
 
 std::vector<Metric> AdaptiveMixture::metrics() const {

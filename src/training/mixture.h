@@ -37,7 +37,9 @@ class Mixture {
 // control.
 class AdaptiveMixture : public StepControl {
  public:
-  AdaptiveMixture(double adapt, BatchSource& source) : adapt_(adapt), source_(source) {}
+  // `readers` outlive this: all that draw from the files.
+  AdaptiveMixture(double adapt, std::vector<BatchSource*> readers)
+      : adapt_(adapt), readers_(std::move(readers)) {}
   // One loss a source, in the order of the files; a source without validation text has 0 and keeps factor 1.
   void see_validation(const std::vector<double>& losses);
   const std::vector<double>& factors() const { return factors_; }
@@ -47,7 +49,7 @@ class AdaptiveMixture : public StepControl {
 
  private:
   double adapt_;
-  BatchSource& source_;
+  std::vector<BatchSource*> readers_;
   std::vector<double> first_, factors_;
 };
 

@@ -12,6 +12,9 @@
 namespace retort {
 namespace {
 
+// Of a scheduled temperature, when the recipe names none: at 0 there is no distribution.
+constexpr double kLowestTemperature = 0.1;
+
 struct EntropyBand {
   std::string schedule, of = "teacher";
   double from = 1, low = 3.5, high = 4.2, minimum = 1, maximum = 5, step = 0.02;
@@ -129,7 +132,8 @@ std::unique_ptr<StepControl> take_term_schedules(Json& terms, const std::string&
         one.value = one.band->from;
       } else {
         one.schedule = parse_value_schedule(value, here);
-        one.value = one.schedule.at({});
+        if (key == "temperature" && one.schedule.minimum == 0) one.schedule.minimum = kLowestTemperature;
+        one.value = one.schedule.first();
       }
       value = one.value;
       values.push_back(std::move(one));

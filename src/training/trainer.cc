@@ -56,9 +56,8 @@ struct Window {
   static Window from_json(const Json& json, at::Device device) {
     Window window;
     for (const auto& [name, pair] : json.at("sums").items())
-      window.sums[name] = {
-          at::full({}, pair.at(0).get<double>(), at::TensorOptions(device).dtype(at::kDouble)),
-          pair.at(1).get<double>()};
+      window.sums[name] = {at::full({}, number_of(pair.at(0)), at::TensorOptions(device).dtype(at::kDouble)),
+                           pair.at(1).get<double>()};
     window.tokens = json.at("tokens").get<std::int64_t>();
     window.steps = json.at("steps").get<std::int64_t>();
     return window;
@@ -140,12 +139,15 @@ struct Run {
   NamedTensors best;
   double dropout_now = 0;                   // of the last step
   double rate_factor = 1, clip = 0;         // what controls have changed; clip 0: as the options say
-  NamedTensors good;                        // the optimizer's state to go back to, when a control may
+  NamedTensors good, good_averages;         // of optimizer and teachers, to go back to when a control may
+  std::vector<std::int64_t> stage_tokens;   // that each stage has trained on
   std::map<std::string, double> entropies;  // of the last step that looked: nats, softmax(z)
   std::size_t entered = SIZE_MAX;           // the stage whose parameters have gradients now
 
   const TrainStage& stage() const { return stages[plan.at(step).stage]; }
-  StepPlace placed(StepPlace place) const;  // with the epochs that are known
+  StepPlace place_in_run(std::int64_t at_step) const;
+  StepPlace place_in_stage(std::int64_t at_step) const;
+  StepPlace with_epochs(StepPlace place, std::int64_t tokens, std::int64_t epoch_tokens) const;
   std::vector<PlacedControl> controls_of(std::int64_t at_step) const;
   std::vector<PlacedControl> controls() const { return controls_of(step); }
   double learning_rate(std::int64_t at_step) const { return rate.at(at_step) * rate_factor; }
@@ -182,22 +184,43 @@ std::vector<Parameter> trainable(const std::vector<Parameter>& learnable,
   return all;
 }
 
-StepPlace Run::placed(StepPlace place) const {
-  const double epoch_tokens = static_cast<double>(callbacks.epoch_tokens);
+// Where tokens of a pass are not known, epochs stay 0.
+StepPlace Run::with_epochs(StepPlace place, std::int64_t tokens, std::int64_t epoch_tokens) const {
   if (epoch_tokens <= 0) return place;
-  const double run_tokens = static_cast<double>(plan.steps() * options.accumulation * options.batch_tokens);
-  place.epoch = static_cast<double>(report.tokens) / epoch_tokens;
-  place.epochs = run_tokens / epoch_tokens;
+  const double all = static_cast<double>(place.steps * options.accumulation * options.batch_tokens);
+  place.epoch = static_cast<double>(tokens) / static_cast<double>(epoch_tokens);
+  place.epochs = all / static_cast<double>(epoch_tokens);
   return place;
+}
+
+StepPlace Run::place_in_run(std::int64_t at_step) const {
+  return with_epochs({.step = at_step, .steps = plan.steps()}, report.tokens, callbacks.epoch_tokens);
+}
+
+StepPlace Run::place_in_stage(std::int64_t at_step) const {
+  const std::size_t stage = plan.at(at_step).stage;
+  const std::int64_t own = stages[stage].epoch_tokens;
+  return with_epochs(plan.place(at_step), stage_tokens[stage], own > 0 ? own : callbacks.epoch_tokens);
 }
 
 std::vector<PlacedControl> Run::controls_of(std::int64_t at_step) const {
   std::vector<PlacedControl> all;
   for (StepControl* control : stages[plan.at(at_step).stage].controls)
-    all.push_back({control, placed(plan.place(at_step))});
-  for (StepControl* control : callbacks.controls)
-    all.push_back({control, placed({.step = at_step, .steps = plan.steps()})});
+    all.push_back({control, place_in_stage(at_step)});
+  for (StepControl* control : callbacks.controls) all.push_back({control, place_in_run(at_step)});
   return all;
+}
+
+// Of all stages, before the first step.
+void check_patterns(const std::vector<Parameter>& learnable, const std::vector<TrainStage>& stages) {
+  for (const TrainStage& stage : stages)
+    for (const std::string& pattern : stage.train)
+      if (std::none_of(learnable.begin(), learnable.end(),
+                       [&](const Parameter& p) { return name_matches(p.name, pattern); }))
+        throw Error({.where = "stage '" + stage.name + "': train",
+                     .found = "'" + pattern + "', which matches no parameter that learns",
+                     .expected = "part of a name such as model.layers.0.mlp.up_proj.weight",
+                     .advice = ""});
 }
 
 // Gradients on for what the stage trains, and nothing else: what another stage trains keeps its values, its
@@ -207,13 +230,6 @@ void Run::enter_stage() {
   if (now == entered) return;
   entered = now;
   std::set<std::string> active;
-  for (const std::string& pattern : stages[now].train)
-    if (std::none_of(learnable.begin(), learnable.end(),
-                     [&](const Parameter& p) { return name_matches(p.name, pattern); }))
-      throw Error({.where = "stage '" + stages[now].name + "': train",
-                   .found = "'" + pattern + "', which matches no parameter that learns",
-                   .expected = "part of a name such as model.layers.0.mlp.up_proj.weight",
-                   .advice = ""});
   for (const Parameter& parameter : learnable) {
     const std::vector<std::string>& patterns = stages[now].train;
     const bool on = patterns.empty() ||
@@ -262,15 +278,17 @@ void Run::after_step(const StepFigures& figures) {
   if (!any_control(asked, &StepControl::may_roll_back)) return;
   if (roll_back && !good.empty()) {
     optimizer.restore(reader_of(good, "snapshot"));
+    if (!good_averages.empty()) teachers->restore(reader_of(good_averages, "snapshot"));
   } else if (!acted && (good.empty() || (step + 1) % kSnapshotSteps == 0) && std::isfinite(figures.loss)) {
     good = copies(optimizer.state());
+    if (teachers != nullptr) good_averages = copies(teachers->state());
   }
 }
 
 void Run::train_step() {
   enter_stage();
   Objective& objective = *stage().objective;
-  dropout_now = dropout.at(placed({.step = step, .steps = plan.steps()}));
+  dropout_now = dropout.at(place_in_run(step));
   for (const PlacedControl& placed : controls()) placed.control->before_step(placed.place, objective);
   double weight = 0;
   std::map<std::string, Window::Sum> sums;  // of this step
@@ -320,6 +338,7 @@ void Run::train_step() {
     for (const NamedLoss& term : result.terms) add(term.name, term.sum, result.total.weight);
     window.tokens += here.host->size();
     report.tokens += here.host->size();
+    stage_tokens[entered] += here.host->size();
   }
   if (weight <= 0)
     throw Error({.where = "training data",
@@ -377,6 +396,7 @@ void Run::save(const std::filesystem::path& run_folder, const std::string& finge
   std::vector<std::pair<std::string, NamedTensors>> files = {{"state", std::move(state)}};
   if (!best.empty()) files.emplace_back("best", best);
   if (!good.empty()) files.emplace_back("good", good);
+  if (!good_averages.empty()) files.emplace_back("good_averages", good_averages);
   if (teachers != nullptr && !teachers->state().empty()) files.emplace_back("averages", teachers->state());
   Json controls = Json::array(), sources = Json::array();
   for (const TrainStage& stage : stages) {
@@ -390,6 +410,7 @@ void Run::save(const std::filesystem::path& run_folder, const std::string& finge
                     {"sources", sources},
                     {"window", window.to_json()},
                     {"tokens", report.tokens},
+                    {"stage_tokens", stage_tokens},
                     {"best_validation", report.best_validation},
                     {"best_step", report.best_step},
                     {"skipped_steps", report.skipped_steps},
@@ -407,12 +428,16 @@ void Run::restore(const Checkpoint& checkpoint) {
   loss_scale.restore(read("loss_scale"));
   if (checkpoint.has("best")) best = checkpoint.read("best");
   if (checkpoint.has("good")) good = checkpoint.read("good");
+  if (checkpoint.has("good_averages") && teachers != nullptr)
+    good_averages = checkpoint.read("good_averages");
   step = state.at("step").get<std::int64_t>();
   if (checkpoint.has("averages") && teachers != nullptr)
     teachers->restore(reader_of(checkpoint.read("averages"), checkpoint.path().string()));
   window = Window::from_json(state.at("window"), student.device());
   report.tokens = state.at("tokens").get<std::int64_t>();
-  report.best_validation = state.at("best_validation").get<double>();
+  stage_tokens = state.at("stage_tokens").get<std::vector<std::int64_t>>();
+  stage_tokens.resize(stages.size());
+  report.best_validation = number_of(state.at("best_validation"));
   report.best_step = state.at("best_step").get<std::int64_t>();
   report.skipped_steps = state.at("skipped_steps").get<std::int64_t>();
   rate_factor = state.at("rate_factor").get<double>();
@@ -450,6 +475,7 @@ TrainReport Trainer::run(CausalLM& student, Teachers* teachers, const std::vecto
   const double warmup =
       options_.warmup < 1 ? options_.warmup * static_cast<double>(options_.steps) : options_.warmup;
   const std::vector<Parameter> learnable = learnable_parameters(student);
+  check_patterns(learnable, stages);
   Run run{.options = options_,
           .callbacks = callbacks,
           .student = student,
@@ -475,12 +501,22 @@ TrainReport Trainer::run(CausalLM& student, Teachers* teachers, const std::vecto
           .report = {},
           .best = {},
           .good = {},
+          .good_averages = {},
+          .stage_tokens = std::vector<std::int64_t>(stages.size(), 0),
           .entropies = {}};
   if (const auto checkpoint = Checkpoint::newest(run_folder_)) {
-    if (checkpoint->state().value("fingerprint", "") == fingerprint_)
-      run.restore(*checkpoint);
-    else
+    if (checkpoint->state().value("fingerprint", "") == fingerprint_) {
+      try {
+        run.restore(*checkpoint);
+      } catch (const Json::exception& wrong) {
+        throw Error({.where = (checkpoint->path() / "state.json").string(),
+                     .found = wrong.what(),
+                     .expected = "the state of a run, as this program writes it",
+                     .advice = "Delete the folder: the run starts anew."});
+      }
+    } else {
       log_warning("{} belongs to other options, data or models: starting anew.", checkpoint->path().string());
+    }
   }
   std::vector<std::unique_ptr<MetricsSink>> sinks;
   if (callbacks.open_sinks) sinks = callbacks.open_sinks(run.step);
@@ -510,7 +546,7 @@ TrainReport Trainer::run(CausalLM& student, Teachers* teachers, const std::vecto
       std::vector<Metric> metrics;
       const double value = callbacks.validate(student, metrics);
       record(metrics);
-      if (run.best.empty() || value < run.report.best_validation) {
+      if (run.best.empty() || std::isnan(run.report.best_validation) || value < run.report.best_validation) {
         run.best = snapshot(run.learnable);
         run.report.best_validation = value;
         run.report.best_step = run.step;

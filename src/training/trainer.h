@@ -81,6 +81,8 @@ struct TrainStage {
   BatchSource* source = nullptr;
   // Schedules of its terms: asked with the stage's own steps as place.
   std::vector<StepControl*> controls = {};
+  // Of one pass over its data, for its schedules by epoch; 0: the run's.
+  std::int64_t epoch_tokens = 0;
   // Patterns as freeze() takes them: of the parameters that learn at all, those that do in this stage. Empty:
   // all.
   std::vector<std::string> train = {};

@@ -9,6 +9,11 @@
 #include "training/value_schedule.h"
 
 namespace retort {
+namespace {
+
+constexpr double kMostSteps = 1e12;  // beyond what any run takes, within what integers hold
+
+}  // namespace
 
 void TrainerOptions::visit(OptionList& list) {
   list.add("steps", steps, "optimizer steps (or give tokens, or epochs)");
@@ -45,7 +50,7 @@ void TrainerOptions::visit(OptionList& list) {
 
 void check(const TrainerOptions& options) {
   const auto require = [](const char* name, double value, bool good, const char* expected) {
-    if (!good)
+    if (!good || !std::isfinite(value))
       throw Error({.where = name, .found = fmt::format("{}", value), .expected = expected, .advice = ""});
   };
   const auto at_least = [&](const char* name, std::int64_t value, std::int64_t least) {
@@ -61,7 +66,7 @@ void check(const TrainerOptions& options) {
   require("save_seconds", options.save_seconds, options.save_seconds >= 0, "0 or more");
   require("learning_rate", options.learning_rate, options.learning_rate >= 0, "0 or more");
   require("min_learning_rate", options.min_learning_rate, options.min_learning_rate >= 0, "0 or more");
-  require("warmup", options.warmup, options.warmup >= 0, "0 or more");
+  require("warmup", options.warmup, options.warmup >= 0 && options.warmup < kMostSteps, "0 or more");
   for (const auto& [name, beta] : {std::pair{"beta1", options.beta1}, {"beta2", options.beta2}})
     require(name, beta, beta >= 0 && beta < 1, "from 0 to below 1");
   require("epsilon", options.epsilon, options.epsilon >= 0, "0 or more");
@@ -112,7 +117,13 @@ std::int64_t resolve_steps(const TrainerOptions& options, std::int64_t tokens_pe
                  .found = "none of steps, tokens, epochs",
                  .expected = "one of them above 0",
                  .advice = ""});
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(tokens / step_tokens + 0.5));
+  const double steps = tokens / step_tokens + 0.5;
+  if (!(steps < kMostSteps))
+    throw Error({.where = "training length",
+                 .found = fmt::format("{:.3g} steps", steps),
+                 .expected = fmt::format("fewer than {:.0g}", kMostSteps),
+                 .advice = ""});
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
 }
 
 }  // namespace retort

@@ -28,6 +28,8 @@ double progress_at(const ValueSchedule& schedule, const StepPlace& place) {
 
 }  // namespace
 
+double ValueSchedule::first() const { return std::max(minimum, from); }
+
 double ValueSchedule::at(const StepPlace& place) const {
   const double time = per_epoch ? std::floor(place.epoch) : static_cast<double>(place.step);
   const double progress = progress_at(*this, place);

@@ -27,6 +27,7 @@ struct ValueSchedule {
 
   // Throws Error when `last` counts epochs and the data has none.
   double at(const StepPlace& place) const;
+  double first() const;
 };
 
 // Throws Error naming the key.

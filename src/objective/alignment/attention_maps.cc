@@ -258,8 +258,11 @@ std::vector<MapBlock> map_blocks(const DeviceBatch& batch, const std::vector<flo
 
 at::Tensor map_distance(MapDistance kind, const MapSide& student, const MapSide& teacher,
                         const at::Tensor& mixing, const std::vector<MapBlock>& blocks) {
-  const bool recording = at::GradMode::is_enabled() && (student.rows.front().requires_grad() ||
-                                                        (mixing.defined() && mixing.requires_grad()));
+  // Some layers may be frozen, and what is below them.
+  const bool learns = std::any_of(student.rows.begin(), student.rows.end(),
+                                  [](const at::Tensor& rows) { return rows.requires_grad(); });
+  const bool recording =
+      at::GradMode::is_enabled() && (learns || (mixing.defined() && mixing.requires_grad()));
   const at::NoGradGuard no_grad;
   const at::TensorOptions fp32 = student.rows.front().options().dtype(at::kFloat);
   at::Tensor totals;  // [P_T of all layers]

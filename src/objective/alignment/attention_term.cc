@@ -64,6 +64,11 @@ std::map<int, std::vector<double>> measure_entropies(const TermContext& context,
   return result;
 }
 
+// By layers: stages whose terms share a label and a pair go on with one mixing.
+std::string mixing_name(const std::string& label, int student_layer, int teacher_layer) {
+  return fmt::format("{}.head_mixing.{}:{}", label, student_layer, teacher_layer);
+}
+
 // The share of heads with the lowest (or highest) entropies, in order.
 std::vector<std::int64_t> choose_heads(const std::vector<double>& entropies,
                                        const AttentionTermOptions& options) {
@@ -161,7 +166,7 @@ AttentionTerm::AttentionTerm(MapDistance kind, const AttentionTermOptions& optio
       for (std::size_t i = 0; i < teacher_heads.size(); ++i)
         mixing[static_cast<std::int64_t>(i)][teacher_heads[i] * of_student / of_teacher] =
             std::log(static_cast<double>(of_student));
-      mixing = shared_parameter(context, fmt::format("{}.head_mixing.{}", context.label, pairs_),
+      mixing = shared_parameter(context, mixing_name(context.label, pair.student, pair.teacher),
                                 mixing.to(context.device).requires_grad_(), where);
     } else {
       for (const std::int64_t head : teacher_heads) student_heads.push_back(head * of_student / of_teacher);
@@ -191,12 +196,14 @@ Taps AttentionTerm::teacher_taps() const {
   return taps;
 }
 
-// Each pair that mixes is a group of its own, so that groups are numbered as pairs.
+// Each pair that mixes is a group of its own.
 std::vector<Parameter> AttentionTerm::parameters() {
   std::vector<Parameter> all;
-  for (std::size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i].mixing.defined())
-      all.push_back({fmt::format("{}.head_mixing.{}", label_of_parameters_, i), groups_[i].mixing});
+  for (const Group& group : groups_)
+    if (group.mixing.defined())
+      all.push_back(
+          {mixing_name(label_of_parameters_, group.student.layers.front(), group.teacher.layers.front()),
+           group.mixing});
   return all;
 }
 

@@ -127,6 +127,15 @@ void HiddenTermOptions::visit(OptionList& list) {
   list.add("cka_threshold", cka_threshold, "below this CKA of a pair of layers, auto puts in a projection");
 }
 
+namespace {
+
+// By layers: stages whose terms share a label and a pair go on with one projection.
+std::string projection_name(const std::string& label, const LayerPair& pair) {
+  return fmt::format("{}.projection.{}:{}", label, pair.student, pair.teacher);
+}
+
+}  // namespace
+
 HiddenTerm::HiddenTerm(const HiddenTermOptions& options, const std::string& where, const TermContext& context)
     : LayerTerm(options.layers, where, context), label_of_parameters_(context.label) {
   if (!(options.cka_threshold >= 0 && options.cka_threshold <= 1))
@@ -138,7 +147,7 @@ HiddenTerm::HiddenTerm(const HiddenTermOptions& options, const std::string& wher
   projections_.resize(chosen.size());
   for (std::size_t i = 0; i < chosen.size(); ++i)
     if (chosen[i]) {
-      const std::string name = fmt::format("{}.projection.{}", context.label, i);
+      const std::string name = projection_name(context.label, pairs()[i]);
       projections_[i] = shared_parameter(
           context, name,
           new_projection(context.teacher->hidden_size, context.student->hidden_size, name, context), where);
@@ -149,7 +158,7 @@ std::vector<Parameter> HiddenTerm::parameters() {
   std::vector<Parameter> all;
   for (std::size_t i = 0; i < projections_.size(); ++i)
     if (projections_[i].defined())
-      all.push_back({fmt::format("{}.projection.{}", label_of_parameters_, i), projections_[i]});
+      all.push_back({projection_name(label_of_parameters_, pairs()[i]), projections_[i]});
   return all;
 }
 

@@ -37,6 +37,8 @@ at::Tensor span_losses(const StepView& view, const TeacherReading& reading, cons
       .total;
 }
 
-at::Tensor no_loss(const StepView& view) { return view.student_output.hidden.sum().to(at::kFloat) * 0; }
+at::Tensor no_loss(const StepView& view) {
+  return view.student_output.hidden.slice(0, 0, 0).to(at::kFloat).sum();
+}
 
 }  // namespace retort

@@ -122,6 +122,23 @@ TEST(LayerTerms, MapsOfSeveralPairsGiveTheMeanOfEach) {
   }
 }
 
+// Layers that are made together with one below which nothing learns.
+TEST(LayerTerms, MapsLearnInTheLayersThatLearn) {
+  for (const char* name : {"attention_kl", "value_relation"}) {
+    const auto gradients_of = [&](const Json& layers) {
+      Pair models(tiny_config(32, 64, 2), tiny_config(32, 64, 2));
+      for (const Parameter& p : models.student.parameters())
+        if (p.name.find("layers.1.") == std::string::npos) at::Tensor(p.tensor).set_requires_grad(false);
+      Objective objective = models.objective({{"name", name}, {"layers", layers}});
+      return models.run(objective, models.host).second;
+    };
+    const Gradients together = gradients_of({{0, 0}, {1, 1}}), alone = gradients_of(Json::array({{1, 1}}));
+    Gradients half;
+    for (const auto& [parameter, gradient] : alone) half[parameter] = gradient / 2;
+    EXPECT_LT(error_of_gradients(together, half), 1e-5) << name;
+  }
+}
+
 TEST(AttentionMaps, BlocksOfAnySizeGiveTheSame) {
   Pair models = different();
   const DeviceBatch batch = upload(models.host, at::kCPU);

@@ -343,7 +343,7 @@ TEST(HiddenTerm, PutsInAProjectionWhereLayersAreUnlike) {
   EXPECT_THAT(names(make_objective(Json::array({{{"name", "hidden_mse"}, {"layers", {{"last", 1}}}},
                                                 {{"name", "hidden_mse"}, {"layers", {{"last", 1}}}}}),
                                    "terms", widths.context())),
-              testing::ElementsAre("hidden_mse.projection.0", "hidden_mse_2.projection.0"));
+              testing::ElementsAre("hidden_mse.projection.1:2", "hidden_mse_2.projection.1:2"));
 }
 
 TEST(LayerTerms, NameTheKeyThatIsWrong) {

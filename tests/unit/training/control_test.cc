@@ -119,6 +119,17 @@ TEST(TermSchedules, SetWeightsAndTemperatures) {
   EXPECT_EQ(objective.get("cross_entropy", "weight"), 0.1);
   EXPECT_EQ(objective.get("cross_entropy", "temperature"), std::nullopt);
 
+  // Over the last of three epochs, and never down to 0.
+  Json late = parsed(
+      R"([{"name": "forward_kl", "temperature": {"schedule": "linear", "from": 4, "to": 0, "last": 1}}])");
+  const auto falling = take_term_schedules(late, "terms");
+  EXPECT_EQ(late[0]["temperature"], 4.0);
+  Objective last = make_objective(late, "terms");
+  for (const auto& [step, temperature] : {std::pair{0, 4.0}, {60, 4.0}, {75, 2.0}, {90, 0.1}}) {
+    falling->before_step({.step = step, .steps = 91, .epoch = step / 30.0, .epochs = 3}, last);
+    EXPECT_NEAR(*last.get("forward_kl", "temperature"), temperature, 1e-9) << step;
+  }
+
   Json none = parsed(R"([{"name": "cross_entropy"}])");
   EXPECT_FALSE(take_term_schedules(none, "terms"));
   Json fixed = parsed(
@@ -162,13 +173,13 @@ TEST(MeanEntropy, IsTheFormula) {
 }
 
 TEST(Alarms, GoOffActAndRest) {
+  Objective objective = two_terms();
   const auto alarms = make_alarms(parsed(R"([
     {"when": "gradient_norm_above", "value": 100, "action": "cut_rate", "factor": 0.25, "rest": 3},
     {"when": "gradient_norm_below", "value": 1e-5, "action": "scale_temperature", "term": "forward_kl", "factor": 4},
     {"when": "loss_above", "value": 8, "action": "set_weight", "term": "cross_entropy", "to": 0.8},
     {"when": "loss_not_finite", "action": "roll_back"}])"),
-                                  "alarms");
-  Objective objective = two_terms();
+                                  "alarms", {&objective});
   EXPECT_TRUE(alarms->may_roll_back());
   const auto after = [&](std::int64_t step, double loss, double norm) {
     return alarms->after_step({.step = step, .steps = 100},
@@ -185,7 +196,8 @@ TEST(Alarms, GoOffActAndRest) {
   EXPECT_EQ(objective.get("cross_entropy", "weight"), 0.8);
   EXPECT_EQ(objective.get("forward_kl", "temperature"), 5);  // 2 · 4, at most 5
   // A checkpoint keeps what they have set.
-  const auto resumed = make_alarms(parsed(R"([{"when": "loss_not_finite", "action": "none"}])"), "alarms");
+  const auto resumed =
+      make_alarms(parsed(R"([{"when": "loss_not_finite", "action": "none"}])"), "alarms", {});
   resumed->restore(alarms->state());
   Objective fresh = two_terms();
   resumed->before_step({}, fresh);
@@ -194,7 +206,7 @@ TEST(Alarms, GoOffActAndRest) {
 
 TEST(Alarms, SeeALossThatDiverges) {
   const auto alarms =
-      make_alarms(parsed(R"([{"when": "loss_diverges", "value": 0.3, "action": "cut_rate"}])"), "alarms");
+      make_alarms(parsed(R"([{"when": "loss_diverges", "value": 0.3, "action": "cut_rate"}])"), "alarms", {});
   Objective objective = two_terms();
   int first = -1;
   for (int step = 0; step < 200; ++step) {
@@ -208,13 +220,16 @@ TEST(Alarms, SeeALossThatDiverges) {
 }
 
 TEST(Alarms, NameTheKeyThatIsWrong) {
-  const auto error = [](const char* text) {
-    return message_of([&] { make_alarms(parsed(text), "alarms"); });
+  Objective objective = two_terms();
+  const auto error = [&](const char* text) {
+    return message_of([&] { make_alarms(parsed(text), "alarms", {&objective}); });
   };
   EXPECT_THAT(error(R"([{"when": "loss_above", "action": "none"}])"), HasSubstr("alarms[0]: value"));
   EXPECT_THAT(error(R"([{"when": "loss_not_finite", "action": "set_weight", "to": 1}])"), HasSubstr("term"));
   EXPECT_THAT(error(R"([{"when": "loss_not_finite", "action": "clip"}])"), HasSubstr("to"));
   EXPECT_THAT(error(R"([{"when": "loss", "action": "none"}])"), HasSubstr("loss_"));
+  EXPECT_THAT(error(R"([{"when": "loss_not_finite", "action": "set_weight", "term": "uld", "to": 1}])"),
+              HasSubstr("alarms[0]: term: found 'uld'"));
   EXPECT_THAT(error(R"({"when": "loss_not_finite"})"), HasSubstr("a list"));
 }
 

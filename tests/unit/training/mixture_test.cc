@@ -79,13 +79,13 @@ class Weighed : public BatchSource {
 
 TEST(AdaptiveMixture, MovesTowardsWhatFallsBehind) {
   Weighed source;
-  AdaptiveMixture adaptive(2, source);
+  AdaptiveMixture adaptive(2, {&source});
   adaptive.see_validation({4, 2, 0});
   EXPECT_THAT(source.factors, ElementsAre(1, 1, 1));
   adaptive.see_validation({2, 2, 0});
   EXPECT_THAT(source.factors, ElementsAre(0.25, 1, 1));
   // A resumed run remembers where it began.
-  AdaptiveMixture resumed(2, source);
+  AdaptiveMixture resumed(2, {&source});
   resumed.restore(adaptive.state());
   resumed.see_validation({1, 3, 0});
   EXPECT_THAT(source.factors, ElementsAre(0.0625, 2.25, 1));

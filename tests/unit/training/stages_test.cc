@@ -254,16 +254,46 @@ TEST(Stages, GoOnAfterCtrlCToTheSameBits) {
   for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_TRUE(at::equal(whole[i], parts[i])) << i;
 }
 
+// By epochs too: the third stage has seen none when it begins.
+TEST(Stages, HaveSchedulesOfTheirOwnEpochs) {
+  ThreeStages run;
+  Json terms = parse_json(
+      R"([{"name": "forward_kl", "temperature": {"schedule": "halving", "from": 4, "every": 1}}])", "test");
+  const auto halving = take_term_schedules(terms, "terms");
+  Objective objective =
+      make_objective(terms, "terms", {.student = &run.student.config(), .teacher = &run.teacher.config()});
+  run.stages[2].objective = &objective;
+  run.stages[2].controls = {halving.get()};
+  run.stages[2].epoch_tokens = 40;  // two batches
+  std::vector<std::map<std::string, double>> records;
+  TrainerCallbacks callbacks;
+  callbacks.epoch_tokens = 20;
+  callbacks.open_sinks = [&](std::int64_t) {
+    std::vector<std::unique_ptr<MetricsSink>> sinks;
+    sinks.push_back(std::make_unique<Keep>(records));
+    return sinks;
+  };
+  Teachers teachers = Teachers::of(run.teacher);
+  const TemporaryFolder folder;
+  Trainer(nine_steps(), folder.path(), "a")
+      .run(run.student, &teachers, run.stages, StagePlan(kTwoThreeFour, 0, 1, "stages"), callbacks);
+  const std::vector<double> expected = {4, 4, 2, 2};
+  for (std::size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(records[5 + i].at("train/forward_kl_temperature"), expected[i]) << i;
+}
+
+// Also of a later stage, before the first step.
 TEST(Stages, NameAPatternThatMatchesNothing) {
   ThreeStages run;
-  run.stages[1].train = {"atention"};
+  run.stages[2].train = {"atention"};
   Teachers teachers = Teachers::of(run.teacher);
   const TemporaryFolder folder;
   EXPECT_THAT(error_of([&] {
                 Trainer(nine_steps(), folder.path(), "a")
                     .run(run.student, &teachers, run.stages, StagePlan(kTwoThreeFour, 0, 1, "stages"), {});
               }),
-              HasSubstr("'atention', which matches no parameter"));
+              HasSubstr("stage 'both': train: found 'atention', which matches no parameter"));
+  EXPECT_EQ(run.text.taken(), 0u);
 }
 
 }  // namespace

@@ -177,6 +177,60 @@ TEST(Trainer, GoesOnAfterCtrlCToTheSameBits) {
   EXPECT_TRUE(same_weights(whole, parts));
 }
 
+// The stopped run's sums and its best validation are no numbers.
+TEST(Trainer, GoesOnAfterALossThatIsNoNumber) {
+  const TemporaryFolder folder;
+  TrainerOptions with = options(6);
+  with.log_every = 6;  // the stopped run saves sums that hold the loss
+  for (const bool first : {true, false}) {
+    CausalLM student = tiny();
+    CountedBatches source;
+    Objective objective = cross_entropy();
+    TrainerCallbacks callbacks;
+    callbacks.validate = [&](const CausalLM&, std::vector<Metric>&) { return first ? NAN : 2.0; };
+    with.validate_every = 2;
+    callbacks.progress = [&](std::int64_t step, std::int64_t, const std::string&) {
+      if (first && step == 1) objective.set("cross_entropy", "weight", NAN);
+      if (first && step == 2) objective.set("cross_entropy", "weight", 1);
+      if (first && step == 3) request_interrupt();
+    };
+    const TrainReport report =
+        Trainer(with, folder.path(), "a").run(student, nullptr, source, objective, callbacks);
+    clear_interrupt();
+    EXPECT_EQ(report.stopped, first);
+    if (!first) {
+      EXPECT_EQ(report.best_validation, 2);  // a validation that is no number is not the best
+      EXPECT_EQ(report.skipped_steps, 1);
+    }
+  }
+}
+
+TEST(Trainer, NamesACheckpointThatIsDamaged) {
+  const TemporaryFolder folder;
+  const auto run = [&](bool stop) {
+    CausalLM student = tiny();
+    CountedBatches source;
+    Objective objective = cross_entropy();
+    TrainerCallbacks callbacks;
+    callbacks.progress = [&](std::int64_t step, std::int64_t, const std::string&) {
+      if (stop && step == 1) request_interrupt();
+    };
+    Trainer(options(3), folder.path(), "a").run(student, nullptr, source, objective, callbacks);
+    clear_interrupt();
+  };
+  run(true);
+  const auto file = Checkpoint::newest(folder.path())->path() / "state.json";
+  Json state = read_json(file);
+  state["tokens"] = "many";
+  write_json(file, state);
+  try {
+    run(false);
+    FAIL() << "went on";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("state.json"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Trainer, StartsAnewWhenTheCheckpointIsAnotherRuns) {
   const TemporaryFolder folder;
   TrainerOptions with = options(3);
