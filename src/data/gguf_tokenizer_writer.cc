@@ -111,7 +111,8 @@ class Writer {
                                                  pre_tokenizer.value("prepend_scheme", "always") != "never");
     metadata_.set_flag("tokenizer.ggml.add_space_prefix", prefix);
     if (const Json unknown = json_["model"].value("unk_token", Json()); unknown.is_string())
-      if (const auto id = tokenizer_->token_id(unknown.get<std::string>()))
+      if (const auto id = tokenizer_->token_id(unknown.get<std::string>());
+          id && static_cast<std::size_t>(*id) < types_.size())
         types_[static_cast<std::size_t>(*id)] = kUnknown;
   }
 
