@@ -177,6 +177,25 @@ TEST_F(GgufModel, BiasesInBlocksAreRefused) {
   }
 }
 
+TEST_F(GgufModel, BytesOfAllShardsAreCounted) {
+  const ModelConfig config = small_config();
+  GgufMetadata metadata;
+  add_config(metadata, config);
+  SaveGgufOptions options;
+  options.encoding = [](const GgufParameter&) -> const Encoding& { return find_encoding("f32", "test"); };
+  options.file.max_shard_bytes = 60'000;
+  save_model_gguf(folder_ / "s.gguf", config, metadata, values_of, options);
+  std::filesystem::path first;
+  std::uint64_t bytes = 0, files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    if (entry.path().string().find("-00001-of-") != std::string::npos) first = entry.path();
+    bytes += entry.file_size();
+    ++files;
+  }
+  ASSERT_GT(files, 1u);
+  EXPECT_EQ(weight_bytes(first), bytes);
+}
+
 TEST_F(GgufModel, OpensFoldersToo) {
   const ModelConfig config = small_config();
   save_model_folder(folder_ / "hf", config, values_of, {.dtype = DType::bf16});

@@ -230,6 +230,14 @@ TEST(OpenTokenizer, FoldersThatAreNotWhole) {
   write_file_atomically(folder.path() / "merges.txt", "#version: 0.2\na b\n");
   // GPT-2's class knows its end token.
   EXPECT_EQ(open_tokenizer(folder.path())->encode("ab<|endoftext|>"), (Ids{2, 3}));
+  for (const auto& [config, found] : std::map<const char*, const char*>{
+           {"[1]", "tokenizer_config.json: found [1], expected an object"},
+           {R"({"added_tokens_decoder": 7})", "tokenizer_config.json: added_tokens_decoder: found 7"},
+           {R"({"added_tokens_decoder": {"5": 3}})", "added_tokens_decoder: 5: found 3"}}) {
+    write_file_atomically(folder.path() / "tokenizer_config.json", config);
+    EXPECT_THAT(error(), HasSubstr(found));
+  }
+  std::filesystem::remove(folder.path() / "tokenizer_config.json");
   write_file_atomically(folder.path() / "merges.txt", "a b\nb q\n");
   EXPECT_THAT(error(), HasSubstr("'b' + 'q'"));
   write_file_atomically(folder.path() / "vocab.json", R"({"a": 0, "b": 0})");
