@@ -30,6 +30,7 @@ test:
 
 # The half without LibTorch stands alone: built in a folder of its own, its tests run there.
 test-edge:
+	scripts/install-dependencies --tests
 	cmake -S . -B $(BUILD)-edge $(CMAKE_FLAGS) -DRETORT_TESTS=ON -DRETORT_TORCH=OFF -DRETORT_PYTHON=$(CURDIR)/.venv/bin/python >/dev/null
 	cmake --build $(BUILD)-edge -j $(JOBS)
 	ctest --test-dir $(BUILD)-edge --output-on-failure -j $(JOBS) -R '^(unit|cli)\.' -LE long
@@ -55,6 +56,7 @@ fuzz:
 	ctest --test-dir $(BUILD)-fuzz --output-on-failure -L fuzz
 
 format:
+	@command -v clang-format >/dev/null || { echo "clang-format is missing: apt-get install -y clang-format-14"; exit 1; }
 	git ls-files 'src/*.h' 'src/*.cc' 'src/*.inc' 'tests/*.h' 'tests/*.cc' 'bench/*.cc' ':!*_tables.inc' | xargs clang-format -i
 
 clean:

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,6 +12,7 @@
 #include "architecture/canonical_name.h"
 #include "architecture/gguf_names.h"
 #include "base/error.h"
+#include "base/thread_pool.h"
 
 namespace retort {
 namespace {
@@ -99,6 +98,12 @@ class GgufWeights : public ModelWeights {
                    .advice = "The file's metadata and its tensors do not belong together."});
     if (view.encoding == nullptr && encoding_of(view.dtype) == nullptr)
       throw Error({.where = where(), .found = view.describe(), .expected = "weights"});
+    // Its parts are taken value by value.
+    if (view.shape.size() < 2 && view.encoding != nullptr && view.encoding->block_size > 1)
+      throw Error({.where = where(),
+                   .found = view.describe(),
+                   .expected = "a norm or a bias in f32, f16 or bf16",
+                   .advice = "Convert the model again: only matrices can be in blocks."});
     return view;
   }
 
@@ -124,31 +129,20 @@ std::vector<float> stored_values(const GgufParameter& stored, const ParameterRea
   return interleaved;
 }
 
-// Rows shared out over threads; the first error is thrown again here.
+// Rows shared out over threads.
 void encode_in_parallel(const Encoding& encoding, std::span<const float> values, std::int64_t columns,
                         std::span<const float> importance, std::span<std::byte> blocks, unsigned threads,
                         const std::string& where) {
   const auto rows = static_cast<std::int64_t>(values.size()) / columns;
-  const std::int64_t workers = std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(1, rows / 16));
-  std::exception_ptr error;
-  std::mutex mutex;
-  const auto work = [&](std::int64_t begin, std::int64_t end) {
-    try {
-      encode_rows(encoding,
-                  values.subspan(static_cast<std::size_t>(begin * columns),
-                                 static_cast<std::size_t>((end - begin) * columns)),
-                  columns, importance, blocks.data() + encoding.byte_size(begin * columns), where);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
-    }
-  };
-  std::vector<std::thread> running;
-  for (std::int64_t i = 1; i < workers; ++i)
-    running.emplace_back(work, rows * i / workers, rows * (i + 1) / workers);
-  work(0, rows / workers);
-  for (std::thread& thread : running) thread.join();
-  if (error) std::rethrow_exception(error);
+  ThreadPool pool(
+      static_cast<int>(std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(1, rows / 16))));
+  pool.parallel_for(
+      rows, (rows + pool.threads() - 1) / pool.threads(), [&](std::int64_t begin, std::int64_t end, int) {
+        encode_rows(encoding,
+                    values.subspan(static_cast<std::size_t>(begin * columns),
+                                   static_cast<std::size_t>((end - begin) * columns)),
+                    columns, importance, blocks.data() + encoding.byte_size(begin * columns), where);
+      });
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A model as judges, servers and data makers see it: token ids in, log-probabilities or tokens out. model/
+// A model as judges, dialogues and data makers see it: token ids in, log-probabilities or tokens out. model/
 // implements it with LibTorch, runtime/ with the CPU engine; whatever is written against it works with both.
 #pragma once
 
@@ -43,6 +43,8 @@ class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
   virtual const ModelConfig& config() const = 0;
+  // Tokens that a sequence without a named adapter can have: a prefix of the model's own takes positions too.
+  virtual std::int64_t context() const { return config().max_position_embeddings; }
   // Sequences in any number and lengths; implementations batch them. Throws Error when one exceeds the
   // context.
   virtual std::vector<Scores> score(std::span<const Sequence> sequences,

@@ -5,6 +5,7 @@
 #include "architecture/gguf_model.h"
 #include "architecture/model_folder.h"
 #include "base/error.h"
+#include "formats/gguf_layout.h"
 
 namespace retort {
 namespace fs = std::filesystem;
@@ -99,6 +100,20 @@ std::unique_ptr<ModelWeights> open_model_weights(const fs::path& path) {
                  .expected = "a model folder, or a GGUF file",
                  .advice = "Name the folder that holds config.json."});
   return std::make_unique<FolderWeights>(path);
+}
+
+std::uint64_t weight_bytes(const fs::path& path) {
+  std::uint64_t bytes = 0;
+  if (fs::is_directory(path)) {
+    for (const auto& entry : fs::directory_iterator(path))
+      if (entry.path().extension() == ".safetensors") bytes += entry.file_size();
+    return bytes;
+  }
+  const auto shard = parse_shard_name(path.filename().string());
+  if (!shard) return fs::file_size(path);
+  for (int i = 1; i <= shard->count; ++i)
+    bytes += fs::file_size(path.parent_path() / shard_name(shard->stem, i, shard->count));
+  return bytes;
 }
 
 }  // namespace retort

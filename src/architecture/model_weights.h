@@ -50,5 +50,7 @@ class ModelWeights {
 
 // A .gguf file (any shard of a split one), or a folder with config.json.
 std::unique_ptr<ModelWeights> open_model_weights(const std::filesystem::path& path);
+// Bytes of the files that hold the weights: of all shards, of a folder's .safetensors.
+std::uint64_t weight_bytes(const std::filesystem::path& path);
 
 }  // namespace retort

@@ -107,6 +107,8 @@ TokenId sample_token(std::span<float> logits, const SampleContext& context, cons
   if (options.temperature <= 0) return likeliest;
 
   const auto temperature = static_cast<float>(options.temperature);
+  // So cold that a quotient overflows, or that it is 0 in single precision: nothing but the likeliest is left.
+  if (!std::isfinite(*best / temperature)) return likeliest;
   for (float& logit : logits) logit /= temperature;
   const float top = logits[static_cast<std::size_t>(likeliest)];
   if (options.top_k > 0) keep_top_k(logits, options.top_k);

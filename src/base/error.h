@@ -1,6 +1,5 @@
 // The one exception type of Retort. A message names what was wrong (a file, a key), what was found there,
-// what was expected and what the user can do. Thrown by libraries, caught in a program's main (and, in a
-// server, per request).
+// what was expected and what the user can do. Thrown by libraries, caught in a program's main.
 #pragma once
 
 #include <stdexcept>

@@ -4,7 +4,7 @@
 
 namespace retort {
 
-// Called once by a program's main.
+// Called once by a program, before work that looks at interrupt_requested().
 void install_interrupt_handler();
 // For a dialogue: no number of Ctrl-C ends it, and SIGTERM ends it at once.
 void interrupts_only_stop();

@@ -111,6 +111,15 @@ nlohmann::json parse_sorted_json(std::string_view text, const std::string& where
   return parse_as<nlohmann::json>(text, where);
 }
 
+Json parse_object(std::string_view text, const std::string& where) {
+  Json value = parse_json(text, where);
+  if (!value.is_object())
+    throw Error({.where = where,
+                 .found = shorten(value.dump(-1, ' ', false, Json::error_handler_t::replace)),
+                 .expected = "an object of keys and values"});
+  return value;
+}
+
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
 
 void write_json(const std::filesystem::path& path, const Json& value) {

@@ -15,6 +15,8 @@ Json parse_json(std::string_view text, const std::string& where);
 // The same with keys sorted: Json keeps their order, and so looks them up one by one, which 150,000 of a
 // vocabulary are too many for.
 nlohmann::json parse_sorted_json(std::string_view text, const std::string& where);
+// The same, and an Error when it is no object: its keys can be asked for.
+Json parse_object(std::string_view text, const std::string& where);
 Json read_json(const std::filesystem::path& path);
 // Written beside and renamed; two-space indent and a final newline, UTF-8 kept as it is.
 void write_json(const std::filesystem::path& path, const Json& value);

@@ -90,12 +90,13 @@ void OptionList::check(const std::string& where) const {
     if (option.required && ((text && (*text)->empty()) || (list && (*list)->empty())))
       throw Error(
           {.where = where + ": " + option.name, .found = "nothing", .expected = option.help, .advice = ""});
-    if (text && !option.choices.empty() &&
-        std::find(option.choices.begin(), option.choices.end(), **text) == option.choices.end())
-      throw Error({.where = where + ": " + option.name,
-                   .found = "'" + **text + "'",
-                   .expected = "",
-                   .advice = suggest(**text, option.choices)});
+    if (option.choices.empty()) continue;
+    for (const std::string& word : text ? std::vector{**text} : list ? **list : std::vector<std::string>())
+      if (std::find(option.choices.begin(), option.choices.end(), word) == option.choices.end())
+        throw Error({.where = where + ": " + option.name,
+                     .found = "'" + word + "'",
+                     .expected = "",
+                     .advice = suggest(word, option.choices)});
   }
 }
 

@@ -31,9 +31,10 @@ struct Option {
   std::string name;  // snake_case; the flag is --snake-case (both spellings are taken)
   OptionValue value;
   std::string help;
-  std::vector<std::string> choices = {};  // for strings: the allowed values; empty = any
+  std::vector<std::string> choices = {};  // for strings and lists of them: the allowed values; empty = any
   bool required = false;
   PathRole path = PathRole::none;
+  bool splits = true;  // a list's words on the command line at commas; false: its texts may hold commas
 };
 
 class OptionList {
@@ -61,7 +62,7 @@ class OptionList {
 // letters differ).
 std::string nearest_name(std::string_view name, const std::vector<std::string>& candidates);
 
-// ". Did you mean 'x'?" or a list of what exists; for Error::advice.
+// "Did you mean 'x'?" or a list of what exists; for Error::advice.
 std::string suggest(std::string_view name, const std::vector<std::string>& candidates);
 
 // A YAML document as Json: quoted scalars stay strings, plain ones become booleans, numbers or null as YAML

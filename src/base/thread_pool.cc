@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
+#include <system_error>
 
+#include "base/error.h"
 #include "base/machine.h"
 
 namespace retort {
@@ -39,10 +42,22 @@ bool spin_until(const Done& done) {
 
 ThreadPool::ThreadPool(int threads) {
   const int count = std::max(1, threads > 0 ? threads : machine().threads);
-  for (int thread = 1; thread < count; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  try {
+    for (int thread = 1; thread < count; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  } catch (const std::system_error& error) {
+    const std::size_t started = workers_.size();
+    end_workers();  // no destructor runs for an object that was not made
+    throw Error({.where = "threads",
+                 .found = "no more than " + std::to_string(started + 1) + ": " + error.code().message(),
+                 .expected = std::to_string(count),
+                 .advice = "Lower --threads, or raise the limits on processes and memory."},
+                ErrorKind::failure);
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { end_workers(); }
+
+void ThreadPool::end_workers() {
   stop_ = true;
   round_.fetch_add(1);
   round_.notify_all();

@@ -19,7 +19,8 @@ namespace retort {
 
 class ThreadPool {
  public:
-  // threads: the caller included; 0 = as many as this process may use.
+  // threads: the caller included; 0 = as many as this process may use. Throws Error when the system gives
+  // fewer.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -47,6 +48,7 @@ class ThreadPool {
     void (*call)(void*, std::int64_t begin, std::int64_t end, int thread);
   };
   void run(std::int64_t count, std::int64_t grain, const Loop& loop);
+  void end_workers();
   void work(int thread);  // a worker's life
   void take_pieces(int thread);
   bool join(std::uint32_t round);

@@ -33,6 +33,8 @@ class Merge : public Verb {
     return paths;
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     const std::vector<AdapterReference> references = parse_adapter_references(adapters_);
     const ModelFolder folder(model_);

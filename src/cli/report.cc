@@ -81,6 +81,8 @@ class Report : public Verb {
     return paths;
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     if (run_.empty())
       throw Error({.where = "retort report", .found = "no run folder", .expected = "one", .advice = ""});

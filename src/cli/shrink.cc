@@ -59,6 +59,8 @@ class Shrink : public Verb {
     compute_.visit(list);
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     check_options();
     compute_.apply();

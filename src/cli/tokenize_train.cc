@@ -28,6 +28,8 @@ class TrainTokenizer : public Verb {
     options_.visit(list);
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     AtomicFolder target(out_);
     Progress bar("reading", 0, "records");

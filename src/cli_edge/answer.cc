@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -30,6 +31,7 @@ std::vector<LogitBias> parse_bias(const Json& json, const Tokenizer& tokenizer) 
       token = std::stoi(name);
     if (!token || *token >= tokenizer.vocab_size()) fail("no token '" + name + "'");
     biases.push_back({*token, value.get<float>()});
+    if (!std::isfinite(biases.back().bias)) fail(value.dump());
   }
   return biases;
 }
@@ -38,13 +40,13 @@ std::vector<LogitBias> parse_bias(const Json& json, const Tokenizer& tokenizer) 
 
 void AnswerOptions::visit(OptionList& list) {
   generate.visit(list);
-  list.add("stop", stop, "texts that end the answer");
+  list.add("stop", stop, "a text that ends the answer; give it again for more").splits = false;
   list.add("logit_bias", logit_bias, "{TOKEN: NUMBER, …} added to logits; TOKEN is an id or a token's text");
 }
 
 Answer answer(const OpenedModel& model, std::span<const TokenId> prompt, const AnswerOptions& options,
               const ShowText& show) {
-  const std::int64_t context = model.model->config().max_position_embeddings;
+  const std::int64_t context = model.model->context();
   if (prompt.empty()) throw Error({.where = "prompt", .found = "no tokens", .expected = "some text"});
   if (static_cast<std::int64_t>(prompt.size()) >= context)
     throw Error({.where = "prompt",

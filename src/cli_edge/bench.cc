@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/random.h"
@@ -19,12 +19,6 @@
 
 namespace retort {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 // Of the sorted values: nearest rank.
 double percentile(std::vector<double> values, double share) {
@@ -47,8 +41,10 @@ class Bench : public Verb {
              "adapters, of which each sequence takes the next in turn: PEFT folders or GGUF adapters");
     list.add("answers", answers_, "answers made one at a time for latency at 50 and 99 %; 0 = none");
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
-    options_.visit(list);
+    options_.visit_computing(list);
   }
+
+  bool heeds_interrupts() const override { return false; }
 
   Json run() override {
     if (prompt_ < 1 || generate_ < 1 || repeat_ < 1 || batches_.empty() ||
@@ -57,13 +53,17 @@ class Bench : public Verb {
                    .found = "a count below 1",
                    .expected = "prompt, generate, repeat and batch of at least 1"});
     options_.reuse_prefix = false;
-    options_.max_batch_tokens = std::max(options_.max_batch_tokens, std::min<std::int64_t>(prompt_, 8192));
+    const std::int64_t largest = *std::max_element(batches_.begin(), batches_.end());
+    options_.max_batch_tokens =
+        std::max({options_.max_batch_tokens, std::min<std::int64_t>(prompt_, 8192), largest});
     Engine engine(open_model_weights(model_), options_);
     for (const std::string& path : adapters_) load_adapters(engine, path, {{.path = path}});
     const std::int64_t context = engine.config().max_position_embeddings;
-    if (prompt_ + generate_ > context)
+    std::int64_t prefix = 0;
+    for (const std::string& path : adapters_) prefix = std::max(prefix, engine.virtual_tokens(path));
+    if (const std::int64_t longest = prefix + prompt_ + steps(); longest > context)
       throw Error({.where = "bench",
-                   .found = fmt::format("{} tokens of prompt and answer", prompt_ + generate_),
+                   .found = fmt::format("{} tokens of prompt and answer", longest),
                    .expected = fmt::format("at most the model's context of {}", context)});
     ThreadPool pool(static_cast<int>(engine.options().threads));
 
@@ -72,7 +72,7 @@ class Bench : public Verb {
                     {"isa", kernel_set().name}, {"cache_dtype", engine.options().cache_dtype}};
     measure_prefill(engine, figures);
     Json rows = Json::array();
-    const std::vector<SequenceId> ids = start(engine, *std::max_element(batches_.begin(), batches_.end()));
+    const std::vector<SequenceId> ids = start(engine, largest);
     for (const std::int64_t batch : batches_)
       rows.push_back(measure_decode(engine, {ids.begin(), ids.begin() + batch}, pool));
     for (const SequenceId id : ids) engine.cache().remove(id);
@@ -91,6 +91,9 @@ class Bench : public Verb {
   }
 
  private:
+  // Tokens that follow a prompt: one before the clock starts, and at least one more.
+  std::int64_t steps() const { return std::max<std::int64_t>(2, generate_); }
+
   // Reads a random prompt into each sequence.
   std::vector<SequenceId> start(Engine& engine, std::int64_t count) {
     std::vector<SequenceId> ids;
@@ -101,10 +104,13 @@ class Bench : public Verb {
     return ids;
   }
 
-  SequenceId open(Engine& engine, std::int64_t number) const {
-    return engine.open(adapters_.empty() ? ""
-                                         : adapters_[static_cast<std::size_t>(number) % adapters_.size()]);
+  std::string adapter_of(std::int64_t number) const {
+    return adapters_.empty() ? "" : adapters_[static_cast<std::size_t>(number) % adapters_.size()];
   }
+  SequenceId open(Engine& engine, std::int64_t number) const { return engine.open(adapter_of(number)); }
+
+  // The likeliest of a row's tokens; of logits that are no numbers any will do.
+  static TokenId likeliest(std::span<const float> logits) { return std::max(0, row_maximum(logits).index); }
 
   void read_prompt(Engine& engine, SequenceId id) {
     std::vector<TokenId> tokens(static_cast<std::size_t>(prompt_));
@@ -115,13 +121,15 @@ class Bench : public Verb {
       const std::size_t count = std::min(piece_size, tokens.size() - begin);
       const Piece piece{id, std::span(tokens).subspan(begin, count),
                         begin + count == tokens.size() ? Outputs::last : Outputs::none};
-      if (engine.step(std::span(&piece, 1)) > 0) next_ = row_maximum(engine.logits(0, 1)).index;
+      if (engine.step(std::span(&piece, 1)) > 0) next_ = likeliest(engine.logits(0, 1));
     }
   }
 
   // Forgets what follows the prompts.
   void rewind(Engine& engine, const std::vector<SequenceId>& ids) {
-    for (const SequenceId id : ids) engine.cache().truncate(id, prompt_);
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      engine.cache().truncate(ids[i],
+                              engine.virtual_tokens(adapter_of(static_cast<std::int64_t>(i))) + prompt_);
   }
 
   // One more token for each sequence, the likeliest of its logits.
@@ -136,7 +144,7 @@ class Bench : public Verb {
       const auto width = static_cast<std::size_t>(engine.config().vocab_size);
       for (std::int64_t i = 0; i < count; ++i)
         tokens[static_cast<std::size_t>(begin + i)] =
-            std::max(0, row_maximum(logits.subspan(static_cast<std::size_t>(i) * width, width)).index);
+            likeliest(logits.subspan(static_cast<std::size_t>(i) * width, width));
     }
   }
 
@@ -163,15 +171,16 @@ class Bench : public Verb {
       std::vector<TokenId> tokens(ids.size(), next_);
       step(engine, ids, tokens);
       const Clock::time_point begin = Clock::now();
-      for (std::int64_t t = 1; t < std::max<std::int64_t>(2, generate_); ++t) step(engine, ids, tokens);
+      for (std::int64_t t = 1; t < steps(); ++t) step(engine, ids, tokens);
       seconds.push_back(seconds_since(begin));
       rewind(engine, ids);
     }
     const double bandwidth = (before + read_bandwidth(pool)) / 2;
-    const auto steps = static_cast<double>(std::max<std::int64_t>(1, generate_ - 1));
-    const double tokens_per_second = steps * static_cast<double>(batch) / percentile(seconds, 0.5);
+    const double tokens_per_second = static_cast<double>((steps() - 1) * batch) / percentile(seconds, 0.5);
     // A step reads the weights once, and each sequence's cache.
-    const std::int64_t depth = prompt_ + generate_ / 2;
+    std::int64_t prefixes = 0;
+    for (std::int64_t i = 0; i < batch; ++i) prefixes += engine.virtual_tokens(adapter_of(i));
+    const std::int64_t depth = prefixes / batch + prompt_ + generate_ / 2;
     const double weights = engine.bytes_per_token(0), cache = engine.bytes_per_token(depth) - weights;
     const double bytes = weights / static_cast<double>(batch) + cache;
     Json row = {{"batch", batch},

@@ -23,8 +23,13 @@ BlockJournal::BlockJournal(std::filesystem::path path, const std::string& finger
   std::string whole = head;
   if (std::filesystem::exists(path_)) {
     const std::string text = read_file(path_);
+    if (!text.starts_with(head))
+      throw Error({.where = path_.string(),
+                   .found = "what another run has written, with other options, model or data",
+                   .expected = "nothing, or the beginning of this run",
+                   .advice = "Choose another --out, or delete this file."});
     std::string pending;
-    for (std::size_t begin = head.size(), end; text.starts_with(head) && begin < text.size(); begin = end) {
+    for (std::size_t begin = head.size(), end; begin < text.size(); begin = end) {
       end = text.find('\n', begin);
       if (end == std::string::npos) break;
       const std::string line = text.substr(begin, ++end - begin);

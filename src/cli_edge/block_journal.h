@@ -13,14 +13,14 @@ namespace retort {
 
 class BlockJournal {
  public:
-  // Goes on with a journal of the same fingerprint, less a block that a kill cut short; begins anew
-  // otherwise.
+  // Goes on with a journal of the same fingerprint, less a block that a kill cut short. Throws Error for a
+  // file of another one: what another run wrote is not lost.
   BlockJournal(std::filesystem::path path, const std::string& fingerprint);
 
   std::size_t blocks() const { return blocks_; }
   // Of all blocks, by name.
   const Json& counts() const { return counts_; }
-  // `lines`: whole lines of JSON. On the disk when it returns.
+  // `lines`: whole lines of JSON. Written to the file when it returns: a kill does not lose it.
   void add(const std::string& lines, const std::map<std::string, std::int64_t>& counts);
   // Writes all lines to `out`, atomically, and deletes the journal.
   void commit(const std::filesystem::path& out);

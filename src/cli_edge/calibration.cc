@@ -42,6 +42,11 @@ std::vector<Sequence> read_texts(const CalibrationOptions& options, const ModelF
     tokens.resize(std::min(tokens.size(), context));
     if (!tokens.empty()) texts.push_back({std::move(tokens), ""});
   }
+  if (texts.empty())
+    throw Error({.where = options.data,
+                 .found = "no text",
+                 .expected = "at least one, to see the inputs of",
+                 .advice = "Give pairs, dialogues or texts of the kind that the model will read."});
   return texts;
 }
 

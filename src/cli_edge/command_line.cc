@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <map>
 
@@ -53,6 +54,7 @@ std::string type_text(const Option& option) {
 Json value_from_text(const Option& option, const std::string& text) {
   if (std::holds_alternative<std::string*>(option.value)) return text;
   if (!is_list(option)) return parse_yaml(text, flag_name(option.name));
+  if (!option.splits) return Json::array({text});
   const bool numbers = std::holds_alternative<std::vector<std::int64_t>*>(option.value);
   Json list = Json::array();
   for (const std::string& part : CLI::detail::split(text, ','))
@@ -72,7 +74,7 @@ void add_options(CLI::App& app, const OptionList& list, Json& given) {
           [&given, &option](std::int64_t count) { given[option.name] = count > 0; }, help);
       continue;
     }
-    // A list may be given as --data a,b or as --data a --data b.
+    // A list may be given as --data a,b (if the option splits) or as --data a --data b.
     app.add_option_function<std::vector<std::string>>(
            flag,
            [&given, &option](const std::vector<std::string>& texts) {
@@ -159,6 +161,7 @@ void run_verb(const Program& program, Entry& entry) {
   }
   entry.options.assign(entry.given, where);
   entry.options.check(where);
+  if (entry.verb->heeds_interrupts()) install_interrupt_handler();
   entry.verb->run();
 }
 
@@ -199,6 +202,14 @@ int parse_and_run(const Program& program, int argc, char** argv) {
   return interrupt_requested() ? 130 : 0;
 }
 
+// What was printed must have arrived, wherever standard output leads.
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  if (errno == 0) errno = EIO;  // an earlier write failed
+  throw_system_error("standard output", "Not all that was printed has arrived.");
+}
+
 }  // namespace
 
 std::string version_text() {
@@ -214,10 +225,11 @@ void write_result(const std::string& path, const Json& value) {
 }
 
 int run_program(const Program& program, int argc, char** argv) {
-  install_interrupt_handler();
   install_bus_error_handler();
   try {
-    return parse_and_run(program, argc, argv);
+    const int code = parse_and_run(program, argc, argv);
+    flush_output();
+    return code;
   } catch (const Error& error) {
     log_message(LogLevel::warning, std::string("error: ") + error.what());
     return error.exit_code();

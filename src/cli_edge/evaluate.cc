@@ -5,7 +5,9 @@
 
 #include <algorithm>
 
+#include "architecture/model_weights.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/progress.h"
@@ -15,15 +17,6 @@
 namespace retort {
 namespace fs = std::filesystem;
 namespace {
-
-// Of a weight file, or of a folder's weight files.
-std::uint64_t weight_bytes(const fs::path& path) {
-  if (!fs::is_directory(path)) return fs::file_size(path);
-  std::uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(path))
-    if (entry.path().extension() == ".safetensors") bytes += entry.file_size();
-  return bytes;
-}
 
 class Evaluate : public Verb {
  public:
@@ -36,13 +29,16 @@ class Evaluate : public Verb {
     list.add("hypotheses", hypotheses_, "judge texts instead of a model: a file with one a line").path =
         PathRole::input;
     list.add("references", references_, "the right answers to hypotheses, one a line").path = PathRole::input;
-    list.add("metrics", metrics_, "for hypotheses: what to compute (bleu, rouge)");
+    list.add("metrics", metrics_, "for hypotheses: what to compute").choices = {"bleu", "rouge"};
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
     list.add("outputs", outputs_, "file for every pair's texts and counts, one JSON object a line").path =
         PathRole::output;
     options_.visit(list);
     opener_->visit(list);
   }
+
+  // Only a model takes long.
+  bool heeds_interrupts() const override { return hypotheses_.empty() && !copy_; }
 
   Json run() override {
     // Before hours of work, not after.
@@ -65,6 +61,10 @@ class Evaluate : public Verb {
                      .expected = "model (or --copy) and data, or hypotheses and references",
                      .advice = ""});
       evaluation = judge();
+    }
+    if (evaluation.stopped) {
+      log_info("Stopped; no figures were written.");
+      return nullptr;
     }
     figures = evaluation.to_json();
     if (!hypotheses_.empty())
@@ -93,6 +93,7 @@ class Evaluate : public Verb {
                    .found = "no chat template",
                    .expected = "chat_template.jinja",
                    .advice = "Pairs are asked in the model's own prompt format."});
+    options_.cancelled = interrupt_requested;
     std::unique_ptr<Progress> bar;
     EvaluatePhase shown = EvaluatePhase::likelihood;
     options_.progress = [&](EvaluatePhase phase, std::int64_t done, std::int64_t total) {

@@ -29,6 +29,8 @@ class Export : public Verb {
     list.add("max_shard_bytes", max_shard_bytes_, "of gguf: cut into files of about this size (0: one file)");
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     if (!adapter_.empty()) return export_adapter();
     DType dtype = DType::f32;

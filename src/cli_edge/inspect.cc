@@ -34,6 +34,8 @@ class Inspect : public Verb {
     return arguments;
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     if (path_.empty())
       throw Error({.where = "path",

@@ -17,6 +17,7 @@
 #include "cli_edge/verbs.h"
 #include "data/export_model.h"
 #include "data/gguf_tokenizer.h"
+#include "runtime/engine_options.h"
 
 namespace retort {
 namespace fs = std::filesystem;
@@ -54,14 +55,6 @@ struct Loss {
   }
 };
 
-std::uint64_t size_of(const fs::path& path) {
-  if (!fs::is_directory(path)) return fs::file_size(path);
-  std::uint64_t sum = 0;
-  for (const auto& entry : fs::directory_iterator(path))
-    if (entry.path().extension() == ".safetensors") sum += entry.file_size();
-  return sum;
-}
-
 class Quantize : public Verb {
  public:
   void visit(OptionList& list) override {
@@ -91,7 +84,10 @@ class Quantize : public Verb {
     list.add("json", json_, "file for the figures ('-': standard output)").path = PathRole::output;
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
+    EngineOptions{.threads = threads_}.check();
     const auto weights = open_model_weights(model_);
     weights->check();
     parameters_ = parameter_count(weights->config());
@@ -141,20 +137,24 @@ class Quantize : public Verb {
                    .expected = "0 or more"});
     if (calibrate_limits_ && calibration_.empty())
       throw Error({.where = "calibrate_limits", .found = "no calibration", .expected = "a file of texts"});
+    if (calibration_records_ < 1)
+      throw Error({.where = "calibration_records",
+                   .found = fmt::format("{}", calibration_records_),
+                   .expected = "at least 1"});
+    AtomicFolder folder(out_);  // one that is there already is refused before the work
     if (!calibration_.empty()) {
       Calibration found = calibrate({.model = model_,
                                      .data = calibration_,
                                      .records = calibration_records_,
                                      .threads = threads_,
                                      .limit = options.activation_limit});
-      options.activation_limits = std::move(found.limits);
+      if (calibrate_limits_) options.activation_limits = std::move(found.limits);
       inputs_ = std::move(found.inputs);
     }
     options.written = [&](const ParameterSpec& spec, std::span<const float> before,
                           std::span<const float> after) {
       note(spec.name, kI8Name, 8 + 32.0 / static_cast<double>(spec.shape[1]), before, after);
     };
-    AtomicFolder folder(out_);
     write_tokenizer_files(tokenizer_files(fs::path(model_)), folder.path());
     save_i8_folder(
         folder.path(), weights.config(), [&](const ParameterSpec& spec) { return weights.load(spec); },
@@ -171,7 +171,7 @@ class Quantize : public Verb {
   }
 
   Json report() const {
-    const std::uint64_t bytes = size_of(out_);
+    const std::uint64_t bytes = weight_bytes(out_);
     Json figures = {{"out", out_},
                     {"encoding", encoding_},
                     {"bytes", bytes},

@@ -2,10 +2,9 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 
 #include "base/error.h"
+#include "cli_edge/lines.h"
 #include "cli_edge/verbs.h"
 
 namespace retort {
@@ -29,20 +28,15 @@ class Score : public Verb {
     opener_->visit(list);
   }
 
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     const OpenedModel opened = opener_->open(model_, /*needs_tokenizer=*/false);
-    std::ifstream opened_file;
-    if (file_ != "-") {
-      opened_file.open(file_);
-      if (!opened_file)
-        throw Error({.where = file_, .found = "no readable file", .expected = "", .advice = ""});
-    }
-    std::istream& lines = file_ == "-" ? std::cin : opened_file;
+    Lines lines(file_);
     std::vector<Sequence> waiting;
     std::int64_t number = 0;
-    for (std::string line; std::getline(lines, line);) {
-      ++number;
-      waiting.push_back({parse_line(line, fmt::format("{} line {}", file_, number), opened), ""});
+    for (std::string line; lines.next(line); ++number) {
+      waiting.push_back({parse_line(line, lines.where(), opened), ""});
       if (waiting.size() == kLinesAtOnce) flush(waiting, opened);
     }
     flush(waiting, opened);
@@ -74,6 +68,11 @@ class Score : public Verb {
     }
     if (tokens.empty())
       throw Error({.where = where, .found = "no tokens", .expected = "at least one", .advice = ""});
+    if (const std::int64_t context = opened.model->context(); std::ssize(tokens) > context)
+      throw Error({.where = where,
+                   .found = fmt::format("{} tokens", tokens.size()),
+                   .expected = fmt::format("at most the context of {}", context),
+                   .advice = "Shorten the line, or cut it in two."});
     return tokens;
   }
 

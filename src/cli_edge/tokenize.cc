@@ -2,32 +2,14 @@
 #include <fmt/ranges.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 
 #include "base/error.h"
+#include "cli_edge/lines.h"
 #include "cli_edge/verbs.h"
 #include "data/tokenizer.h"
 
 namespace retort {
 namespace {
-
-// Lines of a file or of standard input; a final newline ends the last line and adds none.
-class Lines {
- public:
-  explicit Lines(const std::string& path) : path_(path) {
-    if (path == "-") return;
-    file_.open(path, std::ios::binary);
-    if (!file_) throw Error({.where = path, .found = "no readable file", .expected = "", .advice = ""});
-  }
-  bool next(std::string& line) {
-    return static_cast<bool>(std::getline(path_ == "-" ? std::cin : file_, line));
-  }
-
- private:
-  std::string path_;
-  std::ifstream file_;
-};
 
 class Encode : public Verb {
  public:
@@ -42,6 +24,8 @@ class Encode : public Verb {
     list.add("parse_added_tokens", options_.parse_added_tokens,
              "text that spells an added token becomes that token");
   }
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     const auto tokenizer = open_tokenizer(tokenizer_);
     Lines lines(file_);
@@ -66,12 +50,13 @@ class Decode : public Verb {
     file.path = PathRole::input;
     list.add("skip_special", skip_special_, "leave special tokens out");
   }
+  bool heeds_interrupts() const override { return false; }
+
   Json run() override {
     const auto tokenizer = open_tokenizer(tokenizer_);
     Lines lines(file_);
-    std::int64_t number = 0;
     for (std::string line; lines.next(line);) {
-      const std::string where = fmt::format("{} line {}", file_, ++number);
+      const std::string where = lines.where();
       std::vector<TokenId> ids;
       const Json object = {{"ids", parse_json(line, where)}};
       for (const std::int64_t id : json_get<std::vector<std::int64_t>>(object, "ids", where)) {

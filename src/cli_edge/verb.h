@@ -22,6 +22,8 @@ class Verb {
   virtual std::vector<std::string> take_arguments(std::vector<std::string> arguments) { return arguments; }
   // Paths inside structured options, whose contents belong to a stage's hash as those of PathRole::input do.
   virtual std::vector<std::string> inputs() const { return {}; }
+  // Ctrl-C is a wish (base/interrupt.h) that run() looks for; false: it ends the program at once.
+  virtual bool heeds_interrupts() const { return true; }
   // Does the work. The figures returned are kept in the stage's record and shown in reports; null when there
   // are none.
   virtual Json run() = 0;

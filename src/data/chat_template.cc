@@ -89,7 +89,9 @@ std::string ChatTemplate::render(const Json& messages, bool add_generation_promp
 
 std::unique_ptr<ChatTemplate> open_chat_template(const std::filesystem::path& folder) {
   const auto config_path = folder / "tokenizer_config.json", file = folder / "chat_template.jinja";
-  const Json config = std::filesystem::exists(config_path) ? read_json(config_path) : Json::object();
+  const Json config = std::filesystem::exists(config_path)
+                          ? parse_object(read_file(config_path), config_path.string())
+                          : Json::object();
   Json special = Json::object();
   for (const char* key :
        {"bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"}) {
@@ -97,7 +99,7 @@ std::unique_ptr<ChatTemplate> open_chat_template(const std::filesystem::path& fo
     if (value.is_string())
       special[key] = value;
     else if (value.is_object())
-      special[key] = value.value("content", "");
+      special[key] = json_get_or<std::string>(value, "content", "", config_path.string() + ": " + key);
   }
   if (std::filesystem::exists(file))
     return std::make_unique<ChatTemplate>(read_file(file), special, file.string());

@@ -17,16 +17,8 @@ namespace retort {
 namespace {
 
 constexpr std::size_t kBlock = 4096;  // records encoded together
-constexpr std::size_t kReportedRecords = 5;
-
 std::int64_t code_points(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
-}
-
-void merge_skips(SkipReport& into, const SkipReport& from) {
-  into.count += from.count;
-  for (const std::string& place : from.first)
-    if (into.first.size() < kReportedRecords) into.first.push_back(place);
 }
 
 // Calls visit(record, file index, record number in the file) until `limit` records (0: all) of all files are
@@ -44,7 +36,7 @@ SkipReport for_each_record(const std::vector<std::string>& files, std::int64_t l
       ++seen;
       visit(std::move(*record), static_cast<std::int32_t>(file), ++number);
     }
-    merge_skips(skipped, source->skipped());
+    add_skipped(skipped, source->skipped());
   }
   return skipped;
 }
@@ -144,10 +136,8 @@ class Encoder {
   void store(const Item& item, Result& result) {
     if (result.failure) std::rethrow_exception(result.failure);
     if (!result.problem.empty()) {
-      ++dataset_.skipped.count;
-      if (dataset_.skipped.first.size() < kReportedRecords)
-        dataset_.skipped.first.push_back(
-            fmt::format("{} record {}: {}", *item.file, item.number, result.problem));
+      add_skipped(dataset_.skipped,
+                  {1, {fmt::format("{} record {}: {}", *item.file, item.number, result.problem)}});
       return;
     }
     if (!item.record.messages.empty()) {
@@ -236,7 +226,7 @@ Dataset load_dataset(const DatasetOptions& options, const Tokenizer& tokenizer,
       ++encoded;
       encoder.add(std::move(record), options.validation[static_cast<std::size_t>(file)], file, number, true);
     };
-    merge_skips(dataset.skipped, for_each_record(options.validation, 0, visit));
+    add_skipped(dataset.skipped, for_each_record(options.validation, 0, visit));
     encoder.flush();
   } else if (options.validation_share > 0) {
     for_each_record(options.data, options.limit, [&](const Record& record, std::int32_t, std::int64_t) {
@@ -254,7 +244,7 @@ Dataset load_dataset(const DatasetOptions& options, const Tokenizer& tokenizer,
                       validation);
       });
   encoder.flush();
-  merge_skips(dataset.skipped, skipped);
+  add_skipped(dataset.skipped, skipped);
 
   if (dataset.train.size() == 0)
     throw Error(

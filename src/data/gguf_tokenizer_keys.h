@@ -57,7 +57,7 @@ Json join_rules(Json rules, std::span<const std::string_view> tokens, std::span<
                 std::span<const std::string_view> merges);
 
 // bos_token … of a tokenizer_config.json, as a chat template's variables.
-Json special_tokens(const Json& tokenizer_config);
+Json special_tokens(std::string_view tokenizer_config, const std::string& where);
 
 // The text of a tokenizer.json from its content with the vocabulary as a list.
 std::string tokenizer_text(const Json& tokenizer_json);

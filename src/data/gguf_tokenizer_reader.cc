@@ -228,7 +228,7 @@ std::unique_ptr<ChatTemplate> chat_template_of_gguf(const GgufFile& file) {
   if (file.find_value(kTemplate) == nullptr) return nullptr;
   Json special = Json::object();
   if (file.find_value(kConfig) != nullptr) {
-    special = special_tokens(parse_json(file.text(kConfig), file.where() + ": " + kConfig));
+    special = special_tokens(file.text(kConfig), file.where() + ": " + kConfig);
   } else {
     add_named(special, file, "bos_token", "bos_token_id");
     add_named(special, file, "eos_token", "eos_token_id");

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "data/gguf_tokenizer_keys.h"
 
 namespace retort::gguf_tokenizer {
@@ -67,12 +68,13 @@ Json join_rules(Json rules, std::span<const std::string_view> tokens, std::span<
   return rules;
 }
 
-Json special_tokens(const Json& tokenizer_config) {
+Json special_tokens(std::string_view tokenizer_config, const std::string& where) {
+  const Json config = parse_object(tokenizer_config, where);
   Json special = Json::object();
   for (const char* key : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
-    const Json value = tokenizer_config.value(key, Json());
+    const Json value = config.value(key, Json());
     if (value.is_string()) special[key] = value;
-    if (value.is_object()) special[key] = value.value("content", "");
+    if (value.is_object()) special[key] = json_get_or<std::string>(value, "content", "", where + ": " + key);
   }
   return special;
 }
@@ -80,8 +82,13 @@ Json special_tokens(const Json& tokenizer_config) {
 std::string tokenizer_text(const Json& tokenizer_json) {
   nlohmann::json whole = tokenizer_json;
   nlohmann::json vocabulary = nlohmann::json::object();
-  for (const Json& entry : tokenizer_json.at("model").at("vocab"))
+  for (const Json& entry : tokenizer_json.at("model").at("vocab")) {
+    if (!entry.at(1).is_number_integer())
+      throw Error({.where = "vocabulary: '" + entry.at(0).get<std::string>() + "'",
+                   .found = entry.at(1).dump(),
+                   .expected = "an id"});
     vocabulary[entry.at(0).get<std::string>()] = entry.at(1).get<std::int64_t>();
+  }
   whole["model"]["vocab"] = std::move(vocabulary);
   return whole.dump(1) + "\n";
 }

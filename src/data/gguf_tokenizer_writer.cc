@@ -48,7 +48,7 @@ class Writer {
   std::string write() {
     collect();
     const bool byte_level = contains_type(json_.value("decoder", Json()), "ByteLevel");
-    const bool byte_fallback = json_["model"].value("byte_fallback", false);
+    const bool byte_fallback = json_get_or<bool>(json_["model"], "byte_fallback", false, "tokenizer.json");
     std::string caveat;
     if (byte_level)
       caveat = write_byte_level();
@@ -111,7 +111,8 @@ class Writer {
                                                  pre_tokenizer.value("prepend_scheme", "always") != "never");
     metadata_.set_flag("tokenizer.ggml.add_space_prefix", prefix);
     if (const Json unknown = json_["model"].value("unk_token", Json()); unknown.is_string())
-      if (const auto id = tokenizer_->token_id(unknown.get<std::string>()))
+      if (const auto id = tokenizer_->token_id(unknown.get<std::string>());
+          id && static_cast<std::size_t>(*id) < types_.size())
         types_[static_cast<std::size_t>(*id)] = kUnknown;
   }
 
@@ -125,7 +126,7 @@ class Writer {
   void write_ids() {
     const std::vector<TokenId> frame = tokenizer_->encode("", {.add_special_tokens = true});
     const Json special =
-        special_tokens(parse_json(files_.config.empty() ? "{}" : files_.config, "tokenizer_config.json"));
+        special_tokens(files_.config.empty() ? "{}" : files_.config, "tokenizer_config.json");
     const auto named = [&](const char* key) -> std::optional<TokenId> {
       return special.contains(key) ? tokenizer_->token_id(special[key].get<std::string>()) : std::nullopt;
     };
@@ -174,7 +175,7 @@ TokenizerFiles tokenizer_files(const fs::path& folder) {
   if (files.tokenizer.empty() && fs::exists(folder / "vocab.json"))
     files.tokenizer = tokenizer_text(read_tokenizer_json(folder));
   if (files.chat_template.empty() && !files.config.empty()) {
-    const Json config = parse_json(files.config, (folder / "tokenizer_config.json").string());
+    const Json config = parse_object(files.config, (folder / "tokenizer_config.json").string());
     if (const Json source = config.value("chat_template", Json()); source.is_string())
       files.chat_template = source.get<std::string>();
   }

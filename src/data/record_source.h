@@ -19,6 +19,9 @@ struct SkipReport {
   std::vector<std::string> first;  // "pairs.tsv line 17: no tab", at most five
 };
 
+// Counts on, and shows places up to the most that a report has.
+void add_skipped(SkipReport& skipped, const SkipReport& more);
+
 class RecordSource {
  public:
   virtual ~RecordSource() = default;

@@ -59,7 +59,7 @@ std::optional<std::string> AnswerCheck::part(std::string_view text) const {
   if (!pattern_) return final_number(text);
   std::optional<std::string> last;
   for (std::size_t from = 0, begin = 0, end = 0;
-       from <= text.size() && pattern_->find(text, from, begin, end); from = end > from ? end : from + 1)
+       from <= text.size() && pattern_->find(text, from, begin, end); from = behind_match(text, begin, end))
     last = std::string(text.substr(begin, end - begin));
   return last;
 }

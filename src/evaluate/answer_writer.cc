@@ -14,6 +14,7 @@ namespace {
 
 struct Draft {
   std::size_t question = 0;
+  std::int64_t room = 0;  // tokens of an answer that the context has beside the question
   std::vector<TokenId> tokens;
   double log_probability = 0;
 };
@@ -80,7 +81,7 @@ void AnswerWriter::judge(const OpenQuestion& question, std::vector<WrittenAnswer
     std::vector<Message> messages = question.messages;
     messages.push_back({"assistant", answer.text});
     examples.push_back(encode_dialogue(*judge_.tokenizer, *judge_.chat_template, messages));
-    const auto context = static_cast<std::size_t>(judge_.model->config().max_position_embeddings);
+    const auto context = static_cast<std::size_t>(judge_.model->context());
     if (examples.back().tokens.size() > context) examples.back().tokens.resize(context);
     sequences.push_back({examples.back().tokens, ""});
   }
@@ -99,13 +100,15 @@ std::vector<std::vector<WrittenAnswer>> AnswerWriter::write(const std::vector<Op
   std::vector<Draft> drafts;
   for (std::size_t q = 0; q < questions.size(); ++q) {
     const auto tokens = encode_prompt(*writer_.tokenizer, *writer_.chat_template, questions[q].messages);
-    if (static_cast<std::int64_t>(tokens.size()) >= writer_.model->config().max_position_embeddings) {
+    if (static_cast<std::int64_t>(tokens.size()) >= writer_.model->context()) {
       ++counts_["question too long"];
       continue;
     }
     for (std::int64_t n = 0; n < options_.best_of; ++n) {
       prompts.push_back({tokens, ""});
-      drafts.push_back({.question = q, .tokens = {}});
+      drafts.push_back({.question = q,
+                        .room = writer_.model->context() - static_cast<std::int64_t>(tokens.size()),
+                        .tokens = {}});
     }
   }
   GenerateOptions generate = options_.generate;
@@ -122,7 +125,7 @@ std::vector<std::vector<WrittenAnswer>> AnswerWriter::write(const std::vector<Op
     const OpenQuestion& question = questions[draft.question];
     const std::string text = writer_.tokenizer->decode(draft.tokens, /*skip_special=*/true);
     const auto count = static_cast<std::int64_t>(draft.tokens.size());
-    const bool cut = count >= generate.max_tokens;
+    const bool cut = count >= std::min(generate.max_tokens, draft.room);
     const char* refusal = cut ? "unfinished" : filter_.refusal(text);
     if (refusal == nullptr && !check_.right(text, question.reference)) refusal = "wrong";
     auto& answers = kept[draft.question];

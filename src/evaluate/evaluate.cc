@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "data/example.h"
@@ -13,12 +13,6 @@
 
 namespace retort {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 // A pair as the model sees it.
 struct Encoded {
@@ -32,6 +26,7 @@ class ModelJudge {
              const EvaluateOptions& options)
       : model_(model), tokenizer_(tokenizer), chat_template_(chat_template), options_(options) {
     generate_options_.max_tokens = options.max_tokens;
+    generate_options_.cancelled = options.cancelled;
   }
 
   Evaluation run(RecordSource& records) {
@@ -43,25 +38,31 @@ class ModelJudge {
       measure_latency();
     }
     if (peak_is_ours) result_.peak_memory_bytes = peak_memory_bytes();
-    summarize(result_, options_);
+    if (!stopped()) summarize(result_, options_);
     return std::move(result_);
   }
 
  private:
   void read(RecordSource& records) {
-    const std::int64_t context = model_.config().max_position_embeddings;
-    while (options_.limit <= 0 || static_cast<std::int64_t>(encoded_.size()) < options_.limit) {
+    const std::int64_t context = model_.context();
+    while (!stopped() &&
+           (options_.limit <= 0 || static_cast<std::int64_t>(encoded_.size()) < options_.limit)) {
       std::optional<Question> question = next_question(records, result_.skipped);
       if (!question) break;
       Encoded encoded;
-      encoded.example = encode_dialogue(tokenizer_, chat_template_, question->messages);
+      try {
+        encoded.example = encode_dialogue(tokenizer_, chat_template_, question->messages);
+        encoded.prompt = encode_prompt(tokenizer_, chat_template_,
+                                       std::span(question->messages).first(question->messages.size() - 1));
+      } catch (const Error& refusal) {  // of the template: a role or an order that it does not know
+        skip(result_.skipped, fmt::format("record {:016x}: {}", question->id, refusal.what()));
+        continue;
+      }
       if (static_cast<std::int64_t>(encoded.example.tokens.size()) > context) {
         skip(result_.skipped, fmt::format("record {:016x}: {} tokens, the context has {}", encoded.example.id,
                                           encoded.example.tokens.size(), context));
         continue;
       }
-      encoded.prompt = encode_prompt(tokenizer_, chat_template_,
-                                     std::span(question->messages).first(question->messages.size() - 1));
       end_answers_at_last_target(encoded.example);
       JudgedPair& pair = result_.pairs.emplace_back();
       pair.source = std::move(question->source);
@@ -90,13 +91,18 @@ class ModelJudge {
       options_.progress(phase, static_cast<std::int64_t>(done), static_cast<std::int64_t>(total));
   }
 
+  bool stopped() {
+    result_.stopped = result_.stopped || (options_.cancelled && options_.cancelled());
+    return result_.stopped;
+  }
+
   std::size_t batch_end(std::size_t begin) const {
     return std::min(encoded_.size(),
                     begin + static_cast<std::size_t>(std::max<std::int64_t>(options_.batch_size, 1)));
   }
 
   void measure_likelihood() {
-    for (std::size_t begin = 0; begin < encoded_.size(); begin = batch_end(begin)) {
+    for (std::size_t begin = 0; begin < encoded_.size() && !stopped(); begin = batch_end(begin)) {
       std::vector<Sequence> sequences;
       for (std::size_t i = begin; i < batch_end(begin); ++i)
         sequences.push_back({encoded_[i].example.tokens, ""});
@@ -130,7 +136,7 @@ class ModelJudge {
   void generate_all() {
     double seconds = 0;
     std::size_t tokens = 0;
-    for (std::size_t begin = 0; begin < encoded_.size(); begin = batch_end(begin)) {
+    for (std::size_t begin = 0; begin < encoded_.size() && !stopped(); begin = batch_end(begin)) {
       const Clock::time_point start = Clock::now();
       const std::vector<std::vector<TokenId>> answers = generate(begin, batch_end(begin));
       seconds += seconds_since(start);
@@ -150,14 +156,14 @@ class ModelJudge {
     const std::size_t samples = std::min(
         encoded_.size(), static_cast<std::size_t>(std::max<std::int64_t>(options_.latency_samples, 0)));
     std::vector<double> milliseconds;
-    for (std::size_t k = 0; k < samples; ++k) {
+    for (std::size_t k = 0; k < samples && !stopped(); ++k) {
       const std::size_t i = k * encoded_.size() / samples;
       const Clock::time_point start = Clock::now();
       generate(i, i + 1);
       milliseconds.push_back(1000 * seconds_since(start));
       report(EvaluatePhase::latency, k + 1, samples);
     }
-    if (milliseconds.empty()) return;
+    if (milliseconds.empty() || stopped()) return;
     std::sort(milliseconds.begin(), milliseconds.end());
     const std::size_t half = samples / 2;
     result_.latency_median_ms =

@@ -32,7 +32,8 @@ struct EvaluateOptions {
   bool generate = true;  // false: likelihood only
   void visit(OptionList& list);
 
-  EvaluateProgress progress = {};  // may be empty; not an option of the user's
+  EvaluateProgress progress = {};        // may be empty; not an option of the user's
+  std::function<bool()> cancelled = {};  // nor is this: asked now and then, true ends the evaluation
 };
 
 // What evaluation keeps of each pair, enough to compare two models by paired bootstrap later.
@@ -58,6 +59,7 @@ struct Evaluation {
   std::uint64_t peak_memory_bytes = 0;  // resident, of the process while it judged; 0 = not measured
   std::string bleu_signature, bleu_tokenize, rouge_unit;
   SkipReport skipped;
+  bool stopped = false;  // by EvaluateOptions::cancelled: there are no figures
 
   // The figures without the pairs; what was not measured is left out. Intervals are "NAME_interval": [low,
   // high].
@@ -65,9 +67,9 @@ struct Evaluation {
 };
 
 // Skipped and counted: lines that the source could not read, records that are not one user message and one
-// answer (a system message may precede), empty answers, and pairs longer than the model's context. An answer
-// ends at the model's end tokens or at the token that ends the references in the model's format. Throws Error
-// when no pair is left.
+// answer (a system message may precede), empty answers, pairs that the template refuses, and pairs longer
+// than the model's context. An answer ends at the model's end tokens or at the token that ends the references
+// in the model's format. Throws Error when no pair is left.
 Evaluation evaluate_model(LanguageModel& model, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                           RecordSource& records, const EvaluateOptions& options);
 // The trivial answer: the input copied (no likelihood).

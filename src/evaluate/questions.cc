@@ -6,16 +6,7 @@
 
 namespace retort {
 
-void skip(SkipReport& skipped, std::string place) {
-  ++skipped.count;
-  if (skipped.first.size() < 5) skipped.first.push_back(std::move(place));
-}
-
-void add_skipped(SkipReport& skipped, const SkipReport& more) {
-  skipped.count += more.count;
-  for (const std::string& place : more.first)
-    if (skipped.first.size() < 5) skipped.first.push_back(place);
-}
+void skip(SkipReport& skipped, std::string place) { add_skipped(skipped, {1, {std::move(place)}}); }
 
 std::optional<Question> next_question(RecordSource& records, SkipReport& skipped) {
   while (std::optional<Record> record = records.next()) {
@@ -23,7 +14,7 @@ std::optional<Question> next_question(RecordSource& records, SkipReport& skipped
     const std::size_t first = !m.empty() && m.front().role == "system" ? 1 : 0;
     if (m.size() == first + 2 && m[first].role == "user" && m[first + 1].role == "assistant" &&
         !m[first + 1].content.empty())
-      return Question{m, m[first].content, m[first + 1].content};
+      return Question{m, m[first].content, m[first + 1].content, record->id()};
     skip(skipped, fmt::format("record {:016x}: not one user message and one answer", record->id()));
   }
   return std::nullopt;

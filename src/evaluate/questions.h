@@ -13,13 +13,12 @@ namespace retort {
 struct Question {
   std::vector<Message> messages;  // the answer last
   std::string source, reference;
+  std::uint64_t id = 0;  // of the record
 };
 
 // The next record that is a question and an answer; others are added to `skipped`.
 std::optional<Question> next_question(RecordSource& records, SkipReport& skipped);
 // Counts one more, with its place in words.
 void skip(SkipReport& skipped, std::string place);
-// Also what the source itself could not read.
-void add_skipped(SkipReport& skipped, const SkipReport& more);
 
 }  // namespace retort

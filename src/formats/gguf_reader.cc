@@ -88,8 +88,9 @@ bool is_integer(GgufType type) {
   }
 }
 
-// Nothing when the value is no integer, or one above 2^63 - 1.
+// Nothing when the value is no integer, one above 2^63 - 1, or an array that has no such place.
 std::optional<std::int64_t> integer_at(const GgufValue& value, std::uint64_t i) {
+  if (i >= value.count) return std::nullopt;
   switch (value.type) {
     case GgufType::u8:
       return element<std::uint8_t>(value, i);
@@ -115,6 +116,7 @@ std::optional<std::int64_t> integer_at(const GgufValue& value, std::uint64_t i) 
 }
 
 std::optional<double> number_at(const GgufValue& value, std::uint64_t i) {
+  if (i >= value.count) return std::nullopt;
   if (value.type == GgufType::f32) return element<float>(value, i);
   if (value.type == GgufType::f64) return element<double>(value, i);
   if (value.type == GgufType::u64) return static_cast<double>(element<std::uint64_t>(value, i));

@@ -1,5 +1,6 @@
 #include "formats/tensor_source.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -22,6 +23,8 @@ void convert_each(std::span<const std::byte> bytes, float* out, Convert convert)
 }  // namespace
 
 std::int64_t TensorView::element_count() const {
+  // Extents before the one that is 0 may overflow.
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   std::int64_t count = 1;
   for (const std::int64_t size : shape) count *= size;
   return count;

@@ -15,6 +15,7 @@ class TorchLanguageModel : public LanguageModel {
       : model_(std::move(model)), max_batch_tokens_(max_batch_tokens) {}
 
   const ModelConfig& config() const override { return model_->config(); }
+  std::int64_t context() const override { return model_->context(); }
 
   std::vector<Scores> score(std::span<const Sequence> sequences, const ScoreOptions& options) override {
     check(sequences);

@@ -87,12 +87,6 @@ LowRankGroup::LowRankGroup(std::int64_t in, std::span<const Target> targets, boo
   }
 }
 
-std::size_t LowRankGroup::memory_bytes() const {
-  std::size_t bytes = a_.size();
-  for (const Output& output : outputs_) bytes += output.b.size();
-  return bytes;
-}
-
 void LowRankGroup::append_in(const Rows& rows, std::vector<LowRankJob>& jobs) const {
   for (std::size_t first = 0; first < rows.rows.size(); first += kRowsAtOnce)
     for (std::int64_t rank = 0; rank < ranks_; rank += kLowRankTile)
@@ -169,13 +163,6 @@ std::int64_t EngineAdapter::most_ranks() const {
   for (const auto& layer : layers)
     for (const LowRankGroup& group : layer) most = std::max(most, group.ranks());
   return most;
-}
-
-std::size_t EngineAdapter::memory_bytes() const {
-  std::size_t bytes = prefix.size() * sizeof(float);
-  for (const auto& layer : layers)
-    for (const LowRankGroup& group : layer) bytes += group.memory_bytes();
-  return bytes;
 }
 
 }  // namespace retort

@@ -26,7 +26,6 @@ class LowRankGroup {
 
   bool empty() const { return ranks_ == 0; }
   std::int64_t ranks() const { return ranks_; }  // of A, rounded up to whole tiles
-  std::size_t memory_bytes() const;
 
   // One piece of work for `rows` of a step; x: the group's input in fp32, [rows][x_stride]. The inner
   // products lie in inner [row][inner_stride].
@@ -68,7 +67,6 @@ struct EngineAdapter {
     return layers[layer][static_cast<std::size_t>(group)];
   }
   std::int64_t most_ranks() const;
-  std::size_t memory_bytes() const;
 
   std::vector<std::array<LowRankGroup, kLinearGroups>> layers;
   std::int64_t virtual_tokens = 0;

@@ -23,6 +23,7 @@ constexpr std::int64_t kFewestTileTokens = 32;
 // The cache's share of the machine's memory when the user names no size. It is reserved, not used: a page
 // costs when it is first written.
 constexpr double kCacheShare = 0.25;
+constexpr double kBookkeepingBytes = 4;  // of a token's share in what BlockPool knows of its block
 
 CacheType cache_type(const std::string& name) {
   return name == "f32" ? CacheType::f32 : name == "q8" ? CacheType::q8 : CacheType::f16;
@@ -38,14 +39,20 @@ EngineOptions resolved(EngineOptions options, const ModelWeights& weights) {
     });
     options.cache_dtype = weights.get(*matrix).encoding->name == "f32" ? "f32" : "f16";
   }
-  if (options.cache_tokens == 0) {
-    const ModelConfig& config = weights.config();
-    const CachePlan plan(config, cache_type(options.cache_dtype), kBlockTokens);
-    const auto affordable = static_cast<std::int64_t>(
-        kCacheShare * static_cast<double>(machine().memory_bytes) / plan.position_bytes());
+  const ModelConfig& config = weights.config();
+  const CachePlan plan(config, cache_type(options.cache_dtype), kBlockTokens);
+  const auto memory = static_cast<double>(machine().memory_bytes);
+  const double token_bytes = plan.position_bytes() + kBookkeepingBytes;
+  if (options.cache_tokens == 0)
     options.cache_tokens =
-        std::min(std::max(affordable, kBlockTokens), kSequencesForeseen * config.max_position_embeddings);
-  }
+        std::min(std::max(static_cast<std::int64_t>(kCacheShare * memory / token_bytes), kBlockTokens),
+                 kSequencesForeseen * config.max_position_embeddings);
+  else if (const double wanted = static_cast<double>(options.cache_tokens) * token_bytes; wanted > memory)
+    throw Error({.where = "cache_tokens",
+                 .found = fmt::format("{} tokens, which take {:.1f} GB", options.cache_tokens, 1e-9 * wanted),
+                 .expected = fmt::format("at most the machine's memory, {:.1f} GB: {} tokens", 1e-9 * memory,
+                                         static_cast<std::int64_t>(memory / token_bytes)),
+                 .advice = "Lower --cache-tokens"});
   return options;
 }
 

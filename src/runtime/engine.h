@@ -1,6 +1,6 @@
 // The CPU engine: a model's weights as they lie in the file, a paged cache of keys and values, and one step
 // that carries any mix of prompt pieces and single tokens of many sequences through the transformer. Scoring
-// and generation (engine_language_model.h, batcher.h) and the server are loops around step().
+// and generation (engine_language_model.h, batcher.h) are loops around step().
 //
 // One thread calls it; the work inside is split over the engine's own threads.
 #pragma once

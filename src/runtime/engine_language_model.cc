@@ -130,6 +130,9 @@ class EngineLanguageModel : public LanguageModel {
       : engine_(std::move(engine)), adapter_(std::move(adapter)) {}
 
   const ModelConfig& config() const override { return engine_->config(); }
+  std::int64_t context() const override {
+    return config().max_position_embeddings - engine_->virtual_tokens(adapter_);
+  }
 
   std::vector<Scores> score(std::span<const Sequence> sequences, const ScoreOptions& options) override {
     check(sequences);

@@ -7,13 +7,17 @@
 namespace retort {
 
 void EngineOptions::visit(OptionList& list) {
+  visit_computing(list);
+  list.add("reuse_prefix", reuse_prefix, "keep the keys and values of beginnings that prompts share");
+}
+
+void EngineOptions::visit_computing(OptionList& list) {
   list.add("threads", threads, "CPU threads; 0: all that this process may use");
   list.add("cache_dtype", cache_dtype, "of keys and values; auto: f16, or f32 beside weights in F32")
       .choices = {"auto", "f32", "f16", "q8"};
   list.add("cache_tokens", cache_tokens,
            "tokens that the key/value cache holds, of all sequences together; 0: as memory allows");
   list.add("max_batch_tokens", max_batch_tokens, "tokens computed in one step");
-  list.add("reuse_prefix", reuse_prefix, "keep the keys and values of beginnings that prompts share");
 }
 
 void EngineOptions::check() const {

@@ -15,6 +15,7 @@ struct EngineOptions {
   bool reuse_prefix = true;
 
   void visit(OptionList& list);
+  void visit_computing(OptionList& list);  // all but what concerns texts: reuse_prefix
   void check() const;
 };
 

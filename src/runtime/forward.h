@@ -35,7 +35,7 @@ struct CachePlan {
 
 class Forward {
  public:
-  // All must outlive it. Steps have at most `max_rows` rows; no step allocates.
+  // All must outlive it. Steps have at most `max_rows` rows; the buffers of so many are made here, once.
   Forward(const ModelConfig& config, const EngineModel& model, const CachePlan& plan, std::byte* cache_memory,
           std::int64_t max_rows, ThreadPool& pool);
 

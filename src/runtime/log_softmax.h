@@ -11,7 +11,7 @@ namespace retort {
 
 struct RowMaximum {
   float value = 0;
-  std::int32_t index = -1;  // the first of equals; −1 when no logit is finite
+  std::int32_t index = -1;  // the first of equals; −1 when the largest is not finite
 };
 RowMaximum row_maximum(std::span<const float> logits);
 

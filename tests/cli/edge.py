@@ -49,6 +49,24 @@ assert run(*drawn, "--seed", "1").stdout == run(*drawn, "--seed", "1").stdout
 stopped = run("generate", *question, "--stop", first.stdout.decode().strip()[2])
 assert stopped.stdout.decode().strip() == first.stdout.decode().strip()[:2], stopped.stdout.decode()
 
+text = first.stdout.decode().strip()
+assert "，" in text[1:] and "," not in text, text
+comma = run("generate", *question, "--stop", "a,，", "--stop", text[1])  # the first is one text, which the answer has not
+assert comma.stdout.decode().strip() == text[:1], comma.stdout.decode()
+# A verb that looks for no Ctrl-C is ended by one; evaluate stops between its batches, and says so.
+pairs = ROOT / "assets/data/classical_modern_valid.tsv.zst"
+for verb, code, says in ((["tokenize", "encode", "--tokenizer", TEACHER, "--file", "-"], -signal.SIGINT, b""),
+                         (["evaluate", "--model", TEACHER, "--data", pairs, "--batch-size", "8"], 130, b"Stopped")):
+    begun = subprocess.Popen([EDGE, *verb], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    time.sleep(2)
+    begun.send_signal(signal.SIGINT)
+    _, said = begun.communicate(timeout=60)
+    assert begun.returncode == code and says in said, (verb, begun.returncode, said)
+if Path("/dev/full").is_char_device():
+    with open("/dev/full", "wb") as full:
+        lost = subprocess.run([EDGE, "inspect", TEACHER], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert lost.returncode == 1 and b"standard output" in lost.stderr, lost
+
 # A dialogue through a pipe: one answer a line; what is no UTF-8 is refused and the dialogue goes on.
 chat = run("chat", "--model", TEACHER, "--max-tokens", "20", input="己所不欲，勿施于人。\n".encode() + b"\xff\xfe\n\n" + "温故而知新。\n".encode())
 assert chat.returncode == 0, chat.stderr

@@ -64,6 +64,12 @@ class RecordReader : public RecordSource {
 
 }  // namespace
 
+void add_skipped(SkipReport& skipped, const SkipReport& more) {
+  skipped.count += more.count;
+  for (const std::string& place : more.first)
+    if (skipped.first.size() < kReportedPlaces) skipped.first.push_back(place);
+}
+
 std::unique_ptr<RecordSource> make_record_source(std::filesystem::path path,
                                                  std::unique_ptr<UnitReader> units,
                                                  std::unique_ptr<RecordParser> parser) {

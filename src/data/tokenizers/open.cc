@@ -51,12 +51,18 @@ void set_rules(Json& tokenizer, const std::string& tokenizer_class) {
 Json added_tokens(const Json& config, const std::string& where) {
   Json list = Json::array();
   const Json decoder_tokens = config.value("added_tokens_decoder", Json::object());
+  const auto require_object = [&](const Json& value, const std::string& key) {
+    if (!value.is_object() && !value.is_null())
+      throw Error({.where = where + ": " + key, .found = value.dump(), .expected = "keys with values"});
+  };
+  require_object(decoder_tokens, "added_tokens_decoder");
   for (const auto& [id, token] : decoder_tokens.items()) {
     if (id.empty() || id.size() > 9 || id.find_first_not_of("0123456789") != std::string::npos)
       throw Error({.where = where + ": added_tokens_decoder",
                    .found = "'" + id + "'",
                    .expected = "an id",
                    .advice = ""});
+    require_object(token, "added_tokens_decoder: " + id);
     Json item = token;
     item["id"] = std::stoll(id);
     list.push_back(item);
@@ -109,7 +115,8 @@ Json read_tokenizer_json(const fs::path& folder) {
                  .found = "no such file",
                  .expected = "the merges that belong to vocab.json",
                  .advice = ""});
-  const Json config = fs::exists(config_path) ? read_json(config_path) : Json::object();
+  const Json config =
+      fs::exists(config_path) ? parse_object(read_file(config_path), config_path.string()) : Json::object();
   const nlohmann::json entries = parse_sorted_json(read_file(vocabulary), vocabulary.string());
   Json tokenizer = {{"model", {{"type", "BPE"}, {"merges", read_merges(merges)}}}};
   set_rules(tokenizer,

@@ -33,14 +33,11 @@ std::vector<Span> spans_of_regex(const Regex& regex, std::string_view text) {
   std::vector<Span> spans;
   std::size_t at = 0, begin = 0, end = 0;
   for (std::size_t from = 0; from <= text.size() && regex.find(text, from, begin, end);) {
-    if (end == begin) {  // an empty match cuts nothing
-      if (begin >= text.size()) break;
-      from = begin + static_cast<std::size_t>(code_point_at(text, begin).length);
-      continue;
-    }
+    from = behind_match(text, begin, end);
+    if (end == begin) continue;  // an empty match cuts nothing
     if (begin > at) spans.push_back({at, begin, false});
     spans.push_back({begin, end, true});
-    at = from = end;
+    at = end;
   }
   if (at < text.size()) spans.push_back({at, text.size(), false});
   return spans;

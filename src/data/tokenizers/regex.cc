@@ -56,8 +56,7 @@ Regex::Regex(std::string pattern, const std::string& where) : code_(std::make_un
   int error = 0;
   PCRE2_SIZE offset = 0;
   code_->compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_NEVER_BACKSLASH_C,
-                                  &error, &offset, nullptr);
+                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (code_->compiled == nullptr) {
     PCRE2_UCHAR message[120];
     pcre2_get_error_message(error, message, sizeof message);

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "data/tokenizers/utf8.h"
+
 namespace retort {
 
 class Regex {
@@ -27,5 +29,12 @@ class Regex {
   struct Code;
   std::unique_ptr<Code> code_;
 };
+
+// Where the search behind the match [begin, end) goes on; beyond the text when it is over. An empty match is
+// left behind by a whole code point: the matcher must not be started inside of one.
+inline std::size_t behind_match(std::string_view text, std::size_t begin, std::size_t end) {
+  if (end > begin) return end;
+  return end < text.size() ? end + static_cast<std::size_t>(code_point_at(text, end).length) : end + 1;
+}
 
 }  // namespace retort

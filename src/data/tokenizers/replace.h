@@ -46,7 +46,7 @@ class Replacer {
       result += content_;
       check_grown(result.size());
       at = end;
-      from = end > begin ? end : end + 1;
+      from = behind_match(text, begin, end);
     }
     return result.append(text, at, std::string::npos);
   }

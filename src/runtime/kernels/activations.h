@@ -57,7 +57,6 @@ class Activations {
     const std::int64_t* tile_rows;  // [n]; null: no tiles, but rows from `first` on
   };
   void parts(ActivationForm form, std::vector<Part>& out) const;
-  std::size_t memory_bytes() const { return f32_.size() + runs_.size() + bf16_.size() + tiles_.size(); }
 
  private:
   std::int64_t rows_ = 0, columns_ = 0, padded_ = 0;

@@ -100,8 +100,6 @@ struct KernelSet {
   void (*low_rank_out)(const LowRankJob&) = nullptr;
   // In place.
   void (*activate)(Activation, float* x, std::int64_t n) = nullptr;
-  // x[i] += y[i]
-  void (*add)(float* x, const float* y, std::int64_t n) = nullptr;
   // RMSNorm of one head (weight null: none), then the rotation of pairs (i, i + rotated / 2). cosines and
   // sines: [rotated / 2].
   void (*norm_and_rotate)(float* x, std::int64_t head_dim, const float* weight, float eps,

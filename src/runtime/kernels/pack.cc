@@ -151,7 +151,7 @@ void pack_mxfp4(const std::byte* row, std::int64_t columns, std::int64_t chunk, 
   constexpr std::array kOne = {std::byte{128}};
   static const Table table = table_of("mxfp4", kOne);
   for_runs(row, columns, chunk, 17, [&](std::int64_t run, const std::byte* block) {
-    const double power = __builtin_ldexp(1.0, load_u8(block) - 128);
+    const double power = is_zero_mxfp4(block) ? 0 : __builtin_ldexp(1.0, load_u8(block) - 128);
     store_half(out + run * 32 + lane * 2, static_cast<float>(power * static_cast<double>(inverse_factor)));
     put_looked_up(table, block + 1, lane, out + 64 + run * 512);
   });
@@ -277,6 +277,10 @@ const PackRule* find_pack_rule(std::string_view encoding) {
   const auto* rule = std::find_if(std::begin(kRules), std::end(kRules),
                                   [&](const PackRule& candidate) { return candidate.encoding == encoding; });
   return rule == std::end(kRules) ? nullptr : rule;
+}
+
+bool is_zero_mxfp4(const std::byte* block) {
+  return std::all_of(block + 1, block + 17, [](std::byte b) { return (b & std::byte{0x77}) == std::byte{}; });
 }
 
 void clear_chunk(PanelFormat format, std::byte* chunk) {

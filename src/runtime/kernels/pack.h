@@ -22,6 +22,9 @@ struct PackRule {
 // Null: an encoding that kernels do not multiply.
 const PackRule* find_pack_rule(std::string_view encoding);
 
+// A block of MXFP4 whose numbers are all zero: its exponent says nothing, and may be one that no half holds.
+bool is_zero_mxfp4(const std::byte* block);
+
 // Makes an empty chunk: zero weights.
 void clear_chunk(PanelFormat format, std::byte* chunk);
 

@@ -17,13 +17,6 @@ void activate(Activation activation, std::span<float> x, ThreadPool& pool, const
                     });
 }
 
-void add(std::span<float> x, std::span<const float> y, ThreadPool& pool, const KernelSet& set) {
-  pool.parallel_for(static_cast<std::int64_t>(x.size()), kPiece,
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      set.add(x.data() + begin, y.data() + begin, end - begin);
-                    });
-}
-
 float log_sum_exp(std::span<const float> row, const KernelSet& set) {
   return set.log_sum_exp(row.data(), static_cast<std::int64_t>(row.size()));
 }

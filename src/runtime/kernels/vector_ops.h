@@ -13,8 +13,6 @@ namespace retort {
 // x = activation(x) for the non-gated MLP.
 void activate(Activation activation, std::span<float> x, ThreadPool& pool,
               const KernelSet& set = kernel_set());
-// x += y
-void add(std::span<float> x, std::span<const float> y, ThreadPool& pool, const KernelSet& set = kernel_set());
 // log Σ exp of one row.
 float log_sum_exp(std::span<const float> row, const KernelSet& set = kernel_set());
 

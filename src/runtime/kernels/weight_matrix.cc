@@ -23,10 +23,7 @@ constexpr int kLargestHalfPower = 15, kSmallestHalfPower = -24;
 int mxfp4_power(const WeightMatrix::Source& source) {
   int largest = 0, smallest = 255;
   for (std::size_t at = 0; at + 17 <= source.bytes.size(); at += 17) {
-    const auto nibbles = source.bytes.subspan(at + 1, 16);
-    const bool zero = std::all_of(nibbles.begin(), nibbles.end(),
-                                  [](std::byte b) { return (b & std::byte{0x77}) == std::byte{}; });
-    if (zero) continue;
+    if (is_zero_mxfp4(source.bytes.data() + at)) continue;
     const int exponent = load_u8(source.bytes.data() + at);
     largest = std::max(largest, exponent);
     smallest = std::min(smallest, exponent);

@@ -151,6 +151,51 @@ TEST_F(GgufModel, MetadataThatDoesNotFitIsRefused) {
             "accepted");
 }
 
+TEST_F(GgufModel, BiasesInBlocksAreRefused) {
+  const ModelConfig config = small_config("qwen2");
+  const GgufFile whole(save(config));
+  std::vector<TensorView> views = whole.tensors();
+  const Encoding& q8 = find_encoding("q8_0", "test");
+  const std::vector<std::byte> blocks(static_cast<std::size_t>(q8.byte_size(64)));
+  for (TensorView& view : views)
+    if (view.name == "blk.1.attn_q.bias") view = {view.name, DType::u8, view.shape, blocks, &q8};
+  GgufMetadata metadata;
+  add_config(metadata, config);
+  write_gguf(folder_ / "blocks.gguf", metadata, views);
+  const auto weights = open_model_weights(folder_ / "blocks.gguf");
+  for (const auto& read : std::initializer_list<std::function<void()>>{
+           [&] { weights->check(); },
+           [&] {
+             weights->load({"model.layers.1.self_attn.q_proj.bias", {64}});
+           }}) {
+    try {
+      read();
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("blk.1.attn_q.bias q8_0"), HasSubstr("a bias")));
+    }
+  }
+}
+
+TEST_F(GgufModel, BytesOfAllShardsAreCounted) {
+  const ModelConfig config = small_config();
+  GgufMetadata metadata;
+  add_config(metadata, config);
+  SaveGgufOptions options;
+  options.encoding = [](const GgufParameter&) -> const Encoding& { return find_encoding("f32", "test"); };
+  options.file.max_shard_bytes = 60'000;
+  save_model_gguf(folder_ / "s.gguf", config, metadata, values_of, options);
+  std::filesystem::path first;
+  std::uint64_t bytes = 0, files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    if (entry.path().string().find("-00001-of-") != std::string::npos) first = entry.path();
+    bytes += entry.file_size();
+    ++files;
+  }
+  ASSERT_GT(files, 1u);
+  EXPECT_EQ(weight_bytes(first), bytes);
+}
+
 TEST_F(GgufModel, OpensFoldersToo) {
   const ModelConfig config = small_config();
   save_model_folder(folder_ / "hf", config, values_of, {.dtype = DType::bf16});

@@ -118,6 +118,14 @@ TEST(SampleToken, DrawsInProportion) {
   EXPECT_NEAR(counts[2], kDraws * 0.3, 324);
 }
 
+TEST(SampleToken, TheColdestDrawIsTheLikeliest) {
+  for (const double temperature : {1e-300, 1e-50, 1e-44, 1e-39})
+    for (const float offset : {-7.0f, 0.0f, 7.0f}) {
+      std::vector<float> logits = {offset - 3, offset, offset - 1};
+      EXPECT_EQ(sample_token(logits, {.sequence = 2, .position = 1}, {.temperature = temperature}), 1);
+    }
+}
+
 TEST(SampleToken, SeedSequenceAndPositionDecideTheDraw) {
   const auto draws = [](std::int64_t seed, std::uint64_t sequence) {
     std::vector<TokenId> result;

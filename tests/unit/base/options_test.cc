@@ -77,6 +77,12 @@ TEST(Options, MistakesAreNamed) {
   sample.out = "x";
   sample.kind = "cosin";
   EXPECT_THAT(message([&] { sample.list().check("r"); }), HasSubstr("Did you mean 'cosine'?"));
+  std::vector<std::string> metrics = {"bleu", "rogue"};
+  OptionList list;
+  list.add("metrics", metrics, "").choices = {"bleu", "rouge"};
+  EXPECT_THAT(message([&] { list.check("r"); }), HasSubstr("found 'rogue'. Did you mean 'rouge'?"));
+  metrics.pop_back();
+  EXPECT_NO_THROW(list.check("r"));
 }
 
 TEST(Options, NearestName) {

@@ -1,12 +1,16 @@
 #include "base/thread_pool.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "base/error.h"
 
 namespace retort {
 namespace {
@@ -29,6 +33,24 @@ TEST(ThreadPool, EveryIndexOnce) {
     }
   }
 }
+
+// Sanitizers reserve more than any limit allows.
+#if !defined(__SANITIZE_ADDRESS__)
+TEST(ThreadPool, FewerThreadsThanWantedAreAnError) {
+  const auto make = [] {
+    const rlimit none = {std::size_t{1} << 20, std::size_t{1} << 20};  // no thread's stack fits
+    ::setrlimit(RLIMIT_AS, &none);
+    try {
+      ThreadPool pool(64);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::exit(error.exit_code());
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(make(), testing::ExitedWithCode(1), "threads: found no more than .*expected 64.*--threads");
+}
+#endif
 
 TEST(ThreadPool, ManyShortLoopsAndSleepsBetween) {
   ThreadPool pool(3);

@@ -28,6 +28,21 @@ std::string error_of(const std::string& source, const Json& variables = Json::ob
   return "no error";
 }
 
+TEST(OpenChatTemplate, NamesWhatIsWrongInTheConfig) {
+  const TemporaryFolder folder;
+  for (const auto& [config, found] : std::map<const char*, const char*>{
+           {"[]", "tokenizer_config.json: found [], expected an object"},
+           {R"({"eos_token": {"content": 3}})", "tokenizer_config.json: eos_token: content: found 3"}}) {
+    write_file_atomically(folder.path() / "tokenizer_config.json", config);
+    try {
+      open_chat_template(folder.path());
+      ADD_FAILURE() << config;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(found));
+    }
+  }
+}
+
 TEST(ChatTemplate, ErrorsNameTheLine) {
   EXPECT_THAT(error_of("a\nb\n{{ nope.x }}"), AllOf(HasSubstr("template: line 3"), HasSubstr("'nope'")));
   EXPECT_THAT(error_of("a\n{% if x %}\n\n{{ 1 + }}"), HasSubstr("line 4"));

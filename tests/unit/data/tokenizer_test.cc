@@ -2,12 +2,15 @@
 // tests/parity/tokenizer.py.
 #include "data/tokenizer.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/gguf_tokenizer.h"
 #include "data/tokenizers/byte_characters.h"
 #include "data/tokenizers/patterns.h"
+#include "data/tokenizers/replace.h"
 #include "support/temporary_folder.h"
 
 namespace retort {
@@ -62,6 +65,35 @@ TEST(Tokenizer, LongPiecesAsShortOnes) {
     EXPECT_EQ(tokenizer->encode(text), expected) << n;
     EXPECT_EQ(tokenizer->encode(text), expected) << n;  // now from the cache
   }
+}
+
+TEST(Regex, EmptyMatchesAreLeftBehindByWholeCodePoints) {
+  const std::string text = "é好a";
+  EXPECT_EQ(behind_match(text, 0, 0), 2u);
+  EXPECT_EQ(behind_match(text, 0, 2), 2u);
+  EXPECT_EQ(behind_match(text, 2, 2), 5u);
+  EXPECT_GT(behind_match(text, 6, 6), text.size());
+  const Replacer replacer({{"pattern", {{"Regex", "x*"}}}, {"content", "-"}}, "test");
+  EXPECT_EQ(replacer.apply(text), "-é-好-a-");
+  EXPECT_THROW(Regex("\xff", "test"), Error);
+}
+
+// The memory behind the types is another's: a sanitizer says so.
+TEST(GgufTokenizer, AnUnknownTokenBeyondTheVocabularyIsLeftOut) {
+  Json vocabulary = {{"a", 0}, {"b", 1}, {"ab", 2}, {"<unk>", 700}};
+  for (int byte = 0; byte < 256; ++byte) vocabulary[fmt::format("<0x{:02X}>", byte)] = 3 + byte;
+  const Json json = {{"added_tokens", Json::array()},
+                     {"model",
+                      {{"type", "BPE"},
+                       {"unk_token", "<unk>"},
+                       {"byte_fallback", true},
+                       {"vocab", vocabulary},
+                       {"merges", Json::array({"a b"})}}}};
+  GgufMetadata metadata;
+  TokenizerFiles files;
+  files.tokenizer = json.dump();
+  add_tokenizer(metadata, files, 259);
+  EXPECT_TRUE(metadata.has("tokenizer.ggml.tokens"));
 }
 
 TEST(Tokenizer, AddedTokens) {
@@ -198,6 +230,14 @@ TEST(OpenTokenizer, FoldersThatAreNotWhole) {
   write_file_atomically(folder.path() / "merges.txt", "#version: 0.2\na b\n");
   // GPT-2's class knows its end token.
   EXPECT_EQ(open_tokenizer(folder.path())->encode("ab<|endoftext|>"), (Ids{2, 3}));
+  for (const auto& [config, found] : std::map<const char*, const char*>{
+           {"[1]", "tokenizer_config.json: found [1], expected an object"},
+           {R"({"added_tokens_decoder": 7})", "tokenizer_config.json: added_tokens_decoder: found 7"},
+           {R"({"added_tokens_decoder": {"5": 3}})", "added_tokens_decoder: 5: found 3"}}) {
+    write_file_atomically(folder.path() / "tokenizer_config.json", config);
+    EXPECT_THAT(error(), HasSubstr(found));
+  }
+  std::filesystem::remove(folder.path() / "tokenizer_config.json");
   write_file_atomically(folder.path() / "merges.txt", "a b\nb q\n");
   EXPECT_THAT(error(), HasSubstr("'b' + 'q'"));
   write_file_atomically(folder.path() / "vocab.json", R"({"a": 0, "b": 0})");

@@ -100,6 +100,10 @@ class Script : public LanguageModel {
     config_.max_position_embeddings = 200;
   }
   const ModelConfig& config() const override { return config_; }
+  std::int64_t context() const override {
+    const std::int64_t question = 53;  // tokens of "2 + 2?" in its template
+    return room_beside < 0 ? config_.max_position_embeddings : question + room_beside;
+  }
   std::vector<Scores> score(std::span<const Sequence> sequences, const ScoreOptions&) override {
     std::vector<Scores> all;
     for (const Sequence& s : sequences) {
@@ -113,11 +117,14 @@ class Script : public LanguageModel {
     seeds.push_back(options.seed);
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       const auto& [text, logprob] = answers_[next_++ % answers_.size()];
-      for (std::size_t t = 0; t < text.size() && t < static_cast<std::size_t>(options.max_tokens); ++t)
+      const std::int64_t room =
+          std::min(options.max_tokens, context() - static_cast<std::int64_t>(prompts[i].tokens.size()));
+      for (std::size_t t = 0; t < text.size() && t < static_cast<std::size_t>(room); ++t)
         callback(i, static_cast<unsigned char>(text[t]), logprob);
     }
   }
   std::vector<std::int64_t> seeds;
+  std::int64_t room_beside = -1;  // the one question; below 0: no bound but the config's
 
  private:
   ModelConfig config_;
@@ -178,6 +185,16 @@ TEST_F(Writer, RefusesWhatTheJudgeFindsUnlikelyAndWhatIsCutOff) {
   brief.generate.max_tokens = 6;
   EXPECT_EQ(write(brief), (std::vector<std::string>{"so: 4"}));
   EXPECT_EQ(counts_.at("unfinished"), 3);
+}
+
+TEST_F(Writer, AnAnswerThatFillsTheContextIsCutOff) {
+  // The question leaves room for six tokens, the most that the answers' first letters have.
+  model_.room_beside = 6;
+  EXPECT_EQ(write({.keep = 5}), (std::vector<std::string>{"so: 4"}));
+  EXPECT_EQ(counts_.at("unfinished"), 3);
+  model_.room_beside = 0;
+  EXPECT_TRUE(write({.keep = 5}).empty());
+  EXPECT_EQ(counts_.at("question too long"), 1);
 }
 
 TEST_F(Writer, DrawsAnewForEachBlock) {

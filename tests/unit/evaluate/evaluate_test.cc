@@ -86,7 +86,9 @@ class ToyModel : public LanguageModel {
       }
     }
   }
+  std::int64_t context() const override { return config_.max_position_embeddings - prefix; }
   std::vector<std::size_t> score_batches, generate_batches;
+  std::int64_t prefix = 0;
 
  private:
   ModelConfig config_;
@@ -171,6 +173,38 @@ TEST_F(Judge, WorksInBatchesWithinTheLimit) {
   EXPECT_THAT(model_.score_batches, testing::ElementsAre(2, 2, 1));
   EXPECT_THAT(model_.generate_batches, testing::ElementsAre(2, 2, 1, 1, 1, 1));
   EXPECT_THAT(done, testing::ElementsAre(2, 4, 5));
+}
+
+TEST_F(Judge, WhatTheTemplateRefusesIsSkipped) {
+  chat_template_ =
+      ChatTemplate("{% if messages[0].content == 'bad' %}{{ raise_exception('no such word') }}{% endif %}" +
+                       std::string(kChatMLTemplate),
+                   Json::object(), "ChatML");
+  const Evaluation evaluation = run({pair("q", "a"), pair("bad", "b"), pair("q", "c")});
+  EXPECT_EQ(evaluation.pairs.size(), 2u);
+  ASSERT_EQ(evaluation.skipped.count, 1);
+  EXPECT_THAT(evaluation.skipped.first.front(), testing::HasSubstr("no such word"));
+}
+
+TEST_F(Judge, AModelsOwnPrefixTakesRoomInTheContext) {
+  model_.prefix = 40;
+  const Evaluation evaluation = run({pair("q", "a"), pair("q", std::string(30, 'x'))});
+  EXPECT_EQ(evaluation.pairs.size(), 1u);
+  ASSERT_EQ(evaluation.skipped.count, 1);
+  EXPECT_THAT(evaluation.skipped.first.front(), testing::HasSubstr("the context has 60"));
+}
+
+TEST_F(Judge, StopsBetweenBatchesWhenAsked) {
+  int asked = 0;
+  EvaluateOptions options{.batch_size = 2};
+  const std::vector<Record> records(6, pair("q", "a"));
+  // Once before each record and at their end, once before each batch.
+  options.cancelled = [&] { return ++asked > 8; };
+  EXPECT_TRUE(run(records, options).stopped);
+  EXPECT_THAT(model_.score_batches, testing::ElementsAre(2));
+  EXPECT_TRUE(model_.generate_batches.empty());
+  options.cancelled = [] { return false; };
+  EXPECT_FALSE(run(records, options).stopped);
 }
 
 TEST_F(Judge, LikelihoodAloneGeneratesNothing) {

@@ -80,6 +80,22 @@ class Gguf : public testing::Test {
   TemporaryFolder folder_;
 };
 
+TEST(TensorView, AnExtentOfZeroMakesAllNothing) {
+  const std::int64_t large = std::int64_t{1} << 62;  // whose square overflows, as a sanitizer would say
+  EXPECT_EQ((TensorView{"x", DType::f32, {large, large, 0}, {}, nullptr}.element_count()), 0);
+}
+
+TEST_F(Gguf, AnEmptyArrayHasNoFirstValue) {
+  Raw raw;
+  raw.key("split.count", GgufType::array);
+  put(raw.body, static_cast<std::uint32_t>(GgufType::u32));
+  put(raw.body, std::uint64_t{0});
+  // What stands behind it is not its value.
+  raw.key("general.alignment", GgufType::u32);
+  put(raw.body, std::uint32_t{32});
+  EXPECT_EQ(refusal(raw.text()), "accepted");
+}
+
 TEST_F(Gguf, WritesAndReads) {
   GgufMetadata metadata;
   metadata.set_text("general.architecture", "llama");

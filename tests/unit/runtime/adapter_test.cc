@@ -227,6 +227,9 @@ TEST(EngineAdapters, APrefixIsAPastWithoutTokens) {
     const std::vector<TokenId> most(static_cast<std::size_t>(96 - length), 3);
     EXPECT_NO_THROW(engine.check_tokens(most, "prefix", "test"));
     EXPECT_THROW(engine.check_tokens(std::vector<TokenId>(most.size() + 1, 3), "prefix", "test"), Error);
+    const std::shared_ptr<Engine> shared(&engine, [](Engine*) {});
+    EXPECT_EQ(as_language_model(shared, "prefix")->context(), 96 - length);
+    EXPECT_EQ(as_language_model(shared)->context(), 96);
     Batcher batcher(engine);
     FinishReason reason{};
     batcher.submit({.prompt = most,

@@ -116,6 +116,18 @@ void expect_near(const std::vector<float>& found, const std::vector<float>& expe
   for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], tolerance);
 }
 
+TEST(Engine, ACacheThatNoMemoryHoldsIsRefused) {
+  const ModelConfig config = small_config();
+  EngineOptions options{.cache_tokens = std::int64_t{1} << 32};
+  try {
+    Engine engine(random_weights(config), options);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.parts().where, "cache_tokens");
+    EXPECT_EQ(error.exit_code(), 2);
+  }
+}
+
 TEST(Engine, AStepMixesPromptPiecesAndSingleTokens) {
   Engine engine(std::make_shared<RandomWeights>(small_config()), {.reuse_prefix = false});
   const std::vector<TokenId> a = random_tokens(50, 1), b = random_tokens(33, 2), c = random_tokens(7, 3);

@@ -172,6 +172,25 @@ TEST(KernelProduct, DecodedRowsAreTheEncodings) {
   }
 }
 
+TEST(KernelProduct, ZeroBlocksOfMxfp4MayHaveAnyExponent) {
+  ThreadPool pool(1);
+  Matrix m = make_matrix("mxfp4", 3, 96);
+  std::byte* block = m.bytes.data() + m.misaligned + 17;  // the first row's second
+  for (const int exponent : {0, 200, 254}) {
+    block[0] = static_cast<std::byte>(exponent);
+    std::fill(block + 1, block + 17, std::byte{0x80});  // zeros of both signs
+    m.encoding->decode(m.bytes.data() + m.misaligned, m.decoded);
+    const WeightMatrix weights = m.pack(pool);
+    std::vector<float> row(96);
+    weights.decode_row(0, row);
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), m.decoded.begin())) << exponent;
+    const std::vector<float> x = normal_values(96, 3);
+    for (const auto& [set, prompts] : sets_and_prompts(1))
+      for (const float value : product(weights, x, 1, *set, pool, prompts))
+        EXPECT_TRUE(std::isfinite(value)) << set->name << ' ' << exponent;
+  }
+}
+
 TEST(KernelProduct, SameBitsAloneAndAmongOthers) {
   ThreadPool one(1), three(3);
   for (const Encoding* encoding : encodings()) {
