@@ -17,7 +17,8 @@ void remove_tree(const std::filesystem::path& path);
 
 // Throws Error when the file is missing, unreadable or a folder.
 std::string read_file(const std::filesystem::path& path);
-// Writes ".NAME.tmp<pid>" beside it, fsyncs, renames. Throws on a full disk; the old file, if any, is then untouched.
+// Writes ".NAME.tmp<pid>" beside it, fsyncs, renames. Throws on a full disk; the old file, if any, is then
+// untouched.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 // A file written piece by piece that appears under its name only when commit() has run; dropped otherwise.

@@ -1,8 +1,8 @@
 // Continuous batching: requests of any length run together, new ones join while others are under way, and
 // each step of the engine carries one token of every running answer beside pieces of the prompts that are
 // still to be read. What a request gets does not depend on its neighbours. It may depend on what came before
-// them, in the last digits: with EngineOptions::reuse_prefix a prompt that goes on from an earlier answer finds
-// blocks that were written one token at a time, not as a prompt's.
+// them, in the last digits: with EngineOptions::reuse_prefix a prompt that goes on from an earlier answer
+// finds blocks that were written one token at a time, not as a prompt's.
 #pragma once
 
 #include <functional>

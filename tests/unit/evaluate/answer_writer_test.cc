@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "data/example.h"
 
 namespace retort {
 namespace {
@@ -100,10 +101,7 @@ class Script : public LanguageModel {
     config_.max_position_embeddings = 200;
   }
   const ModelConfig& config() const override { return config_; }
-  std::int64_t context() const override {
-    const std::int64_t question = 53;  // tokens of "2 + 2?" in its template
-    return room_beside < 0 ? config_.max_position_embeddings : question + room_beside;
-  }
+  std::int64_t context() const override { return room; }
   std::vector<Scores> score(std::span<const Sequence> sequences, const ScoreOptions&) override {
     std::vector<Scores> all;
     for (const Sequence& s : sequences) {
@@ -117,14 +115,13 @@ class Script : public LanguageModel {
     seeds.push_back(options.seed);
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       const auto& [text, logprob] = answers_[next_++ % answers_.size()];
-      const std::int64_t room =
-          std::min(options.max_tokens, context() - static_cast<std::int64_t>(prompts[i].tokens.size()));
-      for (std::size_t t = 0; t < text.size() && t < static_cast<std::size_t>(room); ++t)
-        callback(i, static_cast<unsigned char>(text[t]), logprob);
+      const std::int64_t most = std::min(options.max_tokens, room - std::ssize(prompts[i].tokens));
+      for (std::int64_t t = 0; t < std::min(most, std::ssize(text)); ++t)
+        callback(i, static_cast<unsigned char>(text[static_cast<std::size_t>(t)]), logprob);
     }
   }
   std::vector<std::int64_t> seeds;
-  std::int64_t room_beside = -1;  // the one question; below 0: no bound but the config's
+  std::int64_t room = 200;  // for question and answer
 
  private:
   ModelConfig config_;
@@ -188,11 +185,12 @@ TEST_F(Writer, RefusesWhatTheJudgeFindsUnlikelyAndWhatIsCutOff) {
 }
 
 TEST_F(Writer, AnAnswerThatFillsTheContextIsCutOff) {
-  // The question leaves room for six tokens, the most that the answers' first letters have.
-  model_.room_beside = 6;
+  const std::vector<Message> question = {{"user", "2 + 2?"}};
+  const std::int64_t tokens = std::ssize(encode_prompt(tokenizer_, template_, question));
+  model_.room = tokens + 6;
   EXPECT_EQ(write({.keep = 5}), (std::vector<std::string>{"so: 4"}));
   EXPECT_EQ(counts_.at("unfinished"), 3);
-  model_.room_beside = 0;
+  model_.room = tokens;
   EXPECT_TRUE(write({.keep = 5}).empty());
   EXPECT_EQ(counts_.at("question too long"), 1);
 }

@@ -118,11 +118,11 @@ class Judge : public testing::Test {
  protected:
   Evaluation run(std::vector<Record> records, const EvaluateOptions& options = {}) {
     ToyRecords source(std::move(records));
-    return evaluate_model(model_, tokenizer_, chat_template_, source, options);
+    return evaluate_model(model_, tokenizer_, {template_, Json::object(), "ChatML"}, source, options);
   }
   ToyModel model_;
   ByteTokenizer tokenizer_;
-  ChatTemplate chat_template_{kChatMLTemplate, Json::object(), "ChatML"};
+  std::string template_{kChatMLTemplate};
 };
 
 TEST_F(Judge, LikelihoodCountsTheAnswerAndItsEnd) {
@@ -176,10 +176,8 @@ TEST_F(Judge, WorksInBatchesWithinTheLimit) {
 }
 
 TEST_F(Judge, WhatTheTemplateRefusesIsSkipped) {
-  chat_template_ =
-      ChatTemplate("{% if messages[0].content == 'bad' %}{{ raise_exception('no such word') }}{% endif %}" +
-                       std::string(kChatMLTemplate),
-                   Json::object(), "ChatML");
+  template_.insert(0,
+                   "{% if messages[0].content == 'bad' %}{{ raise_exception('no such word') }}{% endif %}");
   const Evaluation evaluation = run({pair("q", "a"), pair("bad", "b"), pair("q", "c")});
   EXPECT_EQ(evaluation.pairs.size(), 2u);
   ASSERT_EQ(evaluation.skipped.count, 1);
@@ -188,7 +186,7 @@ TEST_F(Judge, WhatTheTemplateRefusesIsSkipped) {
 
 TEST_F(Judge, AModelsOwnPrefixTakesRoomInTheContext) {
   model_.prefix = 40;
-  const Evaluation evaluation = run({pair("q", "a"), pair("q", std::string(30, 'x'))});
+  const Evaluation evaluation = run({pair("q", "a"), pair("q", std::string(65, 'x'))});
   EXPECT_EQ(evaluation.pairs.size(), 1u);
   ASSERT_EQ(evaluation.skipped.count, 1);
   EXPECT_THAT(evaluation.skipped.first.front(), testing::HasSubstr("the context has 60"));

@@ -120,7 +120,7 @@ TEST(Engine, ACacheThatNoMemoryHoldsIsRefused) {
   const ModelConfig config = small_config();
   EngineOptions options{.cache_tokens = std::int64_t{1} << 32};
   try {
-    Engine engine(random_weights(config), options);
+    Engine engine(std::make_shared<RandomWeights>(config), options);
     ADD_FAILURE() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.parts().where, "cache_tokens");
