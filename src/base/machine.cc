@@ -1,5 +1,6 @@
 #include "base/machine.h"
 
+#include <malloc.h>
 #include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -8,8 +9,23 @@
 #include <fstream>
 #include <sstream>
 
+// jemalloc's, in programs that are linked with it.
+extern "C" __attribute__((weak)) int mallctl(const char* name, void* old, std::size_t* old_size, void* fresh,
+                                             std::size_t fresh_size);
+
 namespace retort {
 namespace {
+
+// What an allocator has kept for later is not what comes next has used.
+void give_back_freed_memory() {
+  if (mallctl != nullptr) {
+    mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // MALLCTL_ARENAS_ALL
+    return;
+  }
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
+}
 
 std::string value_after_colon(const std::string& line) {
   const auto at = line.find(':');
@@ -88,6 +104,7 @@ std::uint64_t peak_memory_bytes() { return status_bytes("VmHWM:"); }
 std::uint64_t resident_memory_bytes() { return status_bytes("VmRSS:"); }
 
 bool reset_peak_memory() {
+  give_back_freed_memory();
   std::ofstream file("/proc/self/clear_refs");
   file << "5" << std::flush;
   return file.good();

@@ -29,7 +29,8 @@ const Machine& machine();
 // Resident memory of this process, its highest value so far and now, in bytes.
 std::uint64_t peak_memory_bytes();
 std::uint64_t resident_memory_bytes();
-// Starts the peak anew at the present value (where the kernel allows it; false if not).
+// Starts the peak anew at the present value, once freed memory has gone back to the system (where the kernel
+// allows it; false if not).
 bool reset_peak_memory();
 
 }  // namespace retort

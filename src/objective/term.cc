@@ -41,6 +41,21 @@ void LogitChunk::add_padding_gradient(double temperature, const at::Tensor& scal
       (padding / temperature - head_log_sum_exp(temperature).unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
 }
 
+void LogitChunk::add_head_gradient(double temperature, const at::Tensor& scale,
+                                   const at::Tensor& gradient) const {
+  add_padding_gradient(temperature, scale);
+  const at::Tensor& log_sum_exp = head_log_sum_exp(temperature);
+  if (!student.device().is_cpu() || temperature != 1) {
+    const at::Tensor softened = temperature == 1 ? student : student / temperature;
+    gradient.add_((softened - log_sum_exp.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
+    return;
+  }
+  for (std::int64_t c = 0; c < student.size(0); ++c)
+    row_kernels().add_softmax(student.const_data_ptr<float>() + c * student.stride(0), student.size(1),
+                              log_sum_exp.const_data_ptr<float>()[c], scale.const_data_ptr<float>()[c],
+                              gradient.mutable_data_ptr<float>() + c * gradient.stride(0));
+}
+
 const at::Tensor& LogitChunk::teacher_log_sum_exp(double temperature) const {
   return cached(teacher_log_sum_exp_, teacher, temperature);
 }

@@ -2,7 +2,7 @@
 // kept as (sum, weight) until one division per optimizer step. A term that compares with a teacher is 0 when
 // student = teacher.
 //
-// On logits z (in nats; p = softmax(z / τ) over the V tokens, but p_S of cross_entropy and forward_kl over
+// On logits z (in nats; p = softmax(z / τ) over the V tokens, but p_S of cross_entropy and forward KL over
 // all rows of the student's head: its padding is never right); all but the last are multiplied by τ² (Hinton
 // et al. 2015), so that gradients keep their size when τ changes:
 //   cross_entropy    -log p_S(y) at τ = 1
@@ -119,9 +119,11 @@ struct LogitChunk {
   const at::Tensor& teacher_log_sum_exp(double temperature) const;
   // The same over all rows of the student's head, by which its probabilities are divided when it answers.
   // Terms that use it teach the student that padding is never a word, and owe the padding its gradient,
-  // scale_c · softmax(z / τ).
+  // scale_c · softmax(z / τ); scale fp32 [C].
   const at::Tensor& head_log_sum_exp(double temperature) const;
   void add_padding_gradient(double temperature, const at::Tensor& scale) const;
+  // That for the padding, and the same for the tokens, added to `gradient` [C, V].
+  void add_head_gradient(double temperature, const at::Tensor& scale, const at::Tensor& gradient) const;
 
  private:
   mutable std::map<double, at::Tensor> student_log_sum_exp_, teacher_log_sum_exp_, head_log_sum_exp_;

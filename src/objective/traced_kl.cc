@@ -1,7 +1,6 @@
 #include "objective/traced_kl.h"
 
 #include "data/trace_reading.h"
-#include "objective/fused/row_kernels.h"
 
 namespace retort {
 
@@ -23,21 +22,12 @@ at::Tensor TracedKl::chunk(const LogitChunk& chunk, double lambda, const at::Ten
   const std::int64_t rows = z.size(0);
   const at::Tensor ids = ids_.narrow(0, chunk.first, rows), probs = probs_.narrow(0, chunk.first, rows);
   const at::Tensor& log_sum_exp = chunk.head_log_sum_exp(tau);
-  const at::Tensor scaled = tau == 1 ? z : z / tau;
-  const at::Tensor log_student = scaled.gather(1, ids).sub_(log_sum_exp.unsqueeze(1));
+  const at::Tensor log_student = z.gather(1, ids).div_(tau).sub_(log_sum_exp.unsqueeze(1));
   const at::Tensor value =
       (log_probs_.narrow(0, chunk.first, rows) - log_student).mul_(probs).sum(1).mul_(tau * tau);
   if (gradient.defined()) {
     const at::Tensor scale = chunk.weights * (lambda * tau);
-    chunk.add_padding_gradient(tau, scale);
-    if (z.device().is_cpu() && tau == 1) {
-      for (std::int64_t c = 0; c < rows; ++c)
-        row_kernels().add_softmax(z.const_data_ptr<float>() + c * z.stride(0), z.size(1),
-                                  log_sum_exp.const_data_ptr<float>()[c], scale.const_data_ptr<float>()[c],
-                                  gradient.mutable_data_ptr<float>() + c * gradient.stride(0));
-    } else {
-      gradient.add_((scaled - log_sum_exp.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
-    }
+    chunk.add_head_gradient(tau, scale, gradient);
     gradient.scatter_add_(1, ids, probs * scale.neg().unsqueeze(1));
   }
   return value;

@@ -30,7 +30,8 @@ at::Tensor divergence_rows(const Divergence& divergence, const at::Tensor& log_s
   if (w == 0) {
     const at::Tensor p_t = log_t.exp();
     value = (difference * p_t).sum(1) * divergence.teacher_share;
-    if (gradient.defined()) gradient.add_((p_s - p_t).mul_((scale * divergence.teacher_share).unsqueeze(1)));
+    if (gradient.defined())
+      gradient.add_(p_s.sub_(p_t).mul_((scale * divergence.teacher_share).unsqueeze(1)));
     return value;
   }
   if (w == 1) {
@@ -70,9 +71,11 @@ at::Tensor divergence_chunk(const Divergence& divergence, double temperature, co
                             double lambda, const at::Tensor& gradient) {
   const double tau = temperature;
   const at::Tensor &student = chunk.student, &teacher = chunk.teacher;
-  const at::Tensor& lse_s = chunk.student_log_sum_exp(tau);
+  const bool forward = divergence.mixture == 0;
+  const at::Tensor& lse_s = forward ? chunk.head_log_sum_exp(tau) : chunk.student_log_sum_exp(tau);
   const at::Tensor& lse_t = chunk.teacher_log_sum_exp(tau);
   const at::Tensor scale = chunk.weights * (lambda * tau);
+  if (forward && gradient.defined()) chunk.add_padding_gradient(tau, scale * divergence.teacher_share);
   if (!student.device().is_cpu())
     return divergence_rows(divergence, student / tau - lse_s.unsqueeze(1), teacher / tau - lse_t.unsqueeze(1),
                            scale, gradient)

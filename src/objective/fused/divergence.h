@@ -13,7 +13,7 @@ struct Divergence {
 };
 
 // Values times τ² (fp32 [C]); adds λ · w_c · τ² · ∂/∂z_S to `gradient`, see LogitTerm::chunk. A mixture of 0
-// needs student_share 0 (m = p_S), one of 1 teacher_share 0.
+// needs student_share 0 (m = p_S: forward KL, whose p_S counts the head's padding), one of 1 teacher_share 0.
 at::Tensor divergence_chunk(const Divergence& divergence, double temperature, const LogitChunk& chunk,
                             double lambda, const at::Tensor& gradient);
 

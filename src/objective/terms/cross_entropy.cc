@@ -1,7 +1,7 @@
 #include "objective/terms/cross_entropy.h"
 
 #include "base/error.h"
-#include "objective/fused/row_kernels.h"
+#include "objective/registry.h"
 
 namespace retort {
 
@@ -20,15 +20,7 @@ at::Tensor CrossEntropy::chunk(const LogitChunk& chunk, double lambda, const at:
   if (smoothing > 0) target = target * (1 - smoothing) + z.mean(1) * smoothing;
   if (gradient.defined()) {
     const at::Tensor scale = chunk.weights * lambda;
-    chunk.add_padding_gradient(1, scale);
-    if (z.device().is_cpu()) {
-      for (std::int64_t c = 0; c < z.size(0); ++c)
-        row_kernels().add_softmax(z.const_data_ptr<float>() + c * z.stride(0), z.size(1),
-                                  log_sum_exp.const_data_ptr<float>()[c], scale.const_data_ptr<float>()[c],
-                                  gradient.mutable_data_ptr<float>() + c * gradient.stride(0));
-    } else {
-      gradient.add_((z - log_sum_exp.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1)));
-    }
+    chunk.add_head_gradient(1, scale, gradient);
     gradient.scatter_add_(1, labels, (scale * (smoothing - 1)).unsqueeze(1));
     if (smoothing > 0) gradient.sub_((scale * (smoothing / static_cast<double>(z.size(1)))).unsqueeze(1));
   }
@@ -38,9 +30,7 @@ at::Tensor CrossEntropy::chunk(const LogitChunk& chunk, double lambda, const at:
 std::unique_ptr<LogitTerm> make_cross_entropy(const Json& options, const std::string& where,
                                               const TermContext&) {
   CrossEntropyOptions parsed;
-  OptionList list;
-  parsed.visit(list);
-  assign_term_options(list, options, where);
+  read_term_options(parsed, options, where);
   if (!(parsed.label_smoothing >= 0 && parsed.label_smoothing < 1))
     throw Error({.where = where + ": label_smoothing",
                  .found = options.at("label_smoothing").dump(),

@@ -33,7 +33,7 @@ class ExitKl : public Term {
                      .found = std::to_string(layer),
                      .expected = fmt::format("0 … {}: layers before the last", last - 1),
                      .advice = ""});
-    terms_.push_back({std::make_unique<ForwardKl>(ForwardKlOptions{options.temperature}), 1});
+    terms_.push_back({std::make_unique<ForwardKl>(SoftOptions{options.temperature}), 1});
   }
 
   std::string name() const override { return "exit_kl"; }

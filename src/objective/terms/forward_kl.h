@@ -2,19 +2,14 @@
 // al. 2015).
 #pragma once
 
-#include "base/options.h"
+#include "objective/fused/divergence.h"
 #include "objective/registry.h"
 
 namespace retort {
 
-struct ForwardKlOptions {
-  double temperature = 1;
-  void visit(OptionList& list);
-};
-
 class ForwardKl : public LogitTerm {
  public:
-  explicit ForwardKl(ForwardKlOptions options = {}) : options_(options) {}
+  explicit ForwardKl(SoftOptions options = {}) : options_(options) {}
   std::string name() const override { return "forward_kl"; }
   bool needs_teacher() const override { return true; }
   double* changeable(std::string_view key) override {
@@ -23,7 +18,7 @@ class ForwardKl : public LogitTerm {
   at::Tensor chunk(const LogitChunk& chunk, double lambda, const at::Tensor& gradient) const override;
 
  private:
-  ForwardKlOptions options_;
+  SoftOptions options_;
 };
 
 std::unique_ptr<LogitTerm> make_forward_kl(const Json& options, const std::string& where, const TermContext&);

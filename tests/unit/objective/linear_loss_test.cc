@@ -80,9 +80,7 @@ TEST(FusedLinearLoss, PaddingIsNeverAToken) {
   for (const auto& cases : kMixtures) {
     SCOPED_TRACE(cases.front().term + cases.front().options().dump());
     auto terms = make_terms(cases);
-    const bool counts_padding = std::any_of(cases.begin(), cases.end(), [](const Case& c) {
-      return c.term == "cross_entropy" || c.term == "forward_kl";
-    });
+    const bool counts_padding = std::any_of(cases.begin(), cases.end(), reference::counts_padding);
     for (const std::int64_t real : {0, 290}) {
       LinearLossInput in = random_input({.vocab = 290, .student_vocab = 320, .teacher_vocab = 304});
       in.real_vocab = real;

@@ -45,15 +45,22 @@ inline at::Tensor generalized_jsd(double beta, const at::Tensor& log_s, const at
   return beta * kl(log_t, log_m) + (1 - beta) * kl(log_s, log_m);
 }
 
-// term_i for logits fp64 [T, V] of which the student may have more, of its padding: cross_entropy and
-// forward_kl ask for the probability that its whole head gives to a token.
+// Whether a term asks for the probability that the student's whole head gives to a token: cross entropy and
+// forward KL, by whatever name.
+inline bool counts_padding(const Case& c) {
+  return c.term == "cross_entropy" || c.term == "forward_kl" ||
+         (c.term == "generalized_jsd" && c.more.value("beta", 0.5) == 0) ||
+         (c.term == "skewed_kl" && c.more.value("skew", 0.1) == 0 &&
+          c.more.value("direction", "forward") == "forward");
+}
+
+// term_i for logits fp64 [T, V] of which the student may have more, of its padding.
 inline at::Tensor term_values(const Case& c, const at::Tensor& all, const at::Tensor& teacher,
                               const at::Tensor& labels, std::int64_t vocab) {
   const double tau = c.temperature;
   const at::Tensor student = all.narrow(1, 0, vocab);
-  const bool counts_padding = c.term == "cross_entropy" || c.term == "forward_kl";
   const at::Tensor log_s =
-      counts_padding ? (all / tau).log_softmax(1).narrow(1, 0, vocab) : (student / tau).log_softmax(1);
+      counts_padding(c) ? (all / tau).log_softmax(1).narrow(1, 0, vocab) : (student / tau).log_softmax(1);
   if (c.term == "cross_entropy")
     return -(1 - c.label_smoothing) * log_s.gather(1, labels.unsqueeze(1)).squeeze(1) -
            c.label_smoothing * log_s.mean(1);
