@@ -44,8 +44,8 @@ TEST(FusedLinearLoss, ValuesAndGradientsEqualTheDenseFormula) {
     const LinearLossOutput got = fused_linear_loss(in, terms, 7);
     EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
     got.total.backward();
-    EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
-    EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+    EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), reference::kRounding);
+    EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), reference::kRounding);
     double sum = 0;
     for (std::size_t k = 0; k < terms.size(); ++k) sum += cases[k].lambda * got.term_sums[k].item<double>();
     EXPECT_NEAR(sum, expected.total, 1e-5 * expected.total);
@@ -89,8 +89,8 @@ TEST(FusedLinearLoss, PaddingIsNeverAToken) {
       const LinearLossOutput got = fused_linear_loss(in, terms, 10);
       got.total.backward();
       EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
-      EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
-      EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+      EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), reference::kRounding);
+      EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), reference::kRounding);
       const float least = in.student_head.grad().narrow(0, common, 320 - common).abs().min().item<float>();
       EXPECT_EQ(least > 0, counts_padding);
     }
@@ -159,7 +159,7 @@ TEST(Divergence, TensorsGiveWhatKernelsGive) {
     const at::Tensor gradient = at::zeros({5, 700}), f_s = log_s.detach().to(at::kFloat);
     const at::Tensor value = divergence_rows(d, f_s, log_t.to(at::kFloat), weights.to(at::kFloat), gradient);
     EXPECT_LT(relative_error(value, exact.detach()), 2e-6);
-    EXPECT_LT(relative_error(gradient, z.grad()), 3e-6);
+    EXPECT_LT(relative_error(gradient, z.grad()), reference::kRounding);
     gradient.zero_();
     EXPECT_EQ(divergence_rows(d, f_s, f_s, weights.to(at::kFloat), gradient).abs().max().item<float>(), 0);
     EXPECT_EQ(gradient.abs().max().item<float>(), 0);
@@ -168,8 +168,8 @@ TEST(Divergence, TensorsGiveWhatKernelsGive) {
     chunk.student = student.to(at::kFloat);
     chunk.teacher = teacher.to(at::kFloat);
     chunk.weights = weights.to(at::kFloat);
-    EXPECT_LT(relative_error(divergence_chunk(d, 1, chunk, 1, gradient), value), 3e-6);
-    EXPECT_LT(relative_error(gradient, z.grad()), 3e-6);
+    EXPECT_LT(relative_error(divergence_chunk(d, 1, chunk, 1, gradient), value), reference::kRounding);
+    EXPECT_LT(relative_error(gradient, z.grad()), reference::kRounding);
   }
 }
 
@@ -189,11 +189,11 @@ TEST(FusedLinearLoss, OnlyTheWantedGradientIsMade) {
   const auto expected = reference::dense(in, kMixtures[4], 301);
   in.student_head = in.student_head.detach();
   fused_linear_loss(in, terms).total.backward();
-  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
+  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), reference::kRounding);
   in.student_hidden = in.student_hidden.detach();
   in.student_head.requires_grad_();
   fused_linear_loss(in, terms).total.backward();
-  EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+  EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), reference::kRounding);
 }
 
 TEST(FusedLinearLoss, GradientsAreScaledByWhatFollows) {
@@ -201,8 +201,8 @@ TEST(FusedLinearLoss, GradientsAreScaledByWhatFollows) {
   LinearLossInput in = random_input({});
   const auto expected = reference::dense(in, kMixtures[4], 301);
   (fused_linear_loss(in, terms).total * -0.25).backward();
-  EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient * -0.25), 3e-6);
-  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient * -0.25), 3e-6);
+  EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient * -0.25), reference::kRounding);
+  EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient * -0.25), reference::kRounding);
 }
 
 TEST(FusedLinearLoss, PaddedTargetsOfWeightZeroChangeNothing) {
@@ -216,7 +216,8 @@ TEST(FusedLinearLoss, PaddedTargetsOfWeightZeroChangeNothing) {
   const LinearLossOutput got = fused_linear_loss(in, terms, 6);
   got.total.backward();
   EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
-  EXPECT_LT(relative_error(in.student_hidden.grad().narrow(0, 0, 23), expected.hidden_gradient), 3e-6);
+  EXPECT_LT(relative_error(in.student_hidden.grad().narrow(0, 0, 23), expected.hidden_gradient),
+            reference::kRounding);
   EXPECT_EQ(in.student_hidden.grad().narrow(0, 23, 5).abs().max().item<float>(), 0);
 }
 

@@ -53,8 +53,8 @@ TEST(TermRegistry, EveryLogitTermKeepsTheContract) {
     const LinearLossOutput got = fused_linear_loss(in, terms, 5);
     got.total.backward();
     EXPECT_NEAR(got.total.item<double>() / expected.total, 1, 1e-6);
-    EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), 3e-6);
-    EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), 3e-6);
+    EXPECT_LT(relative_error(in.student_hidden.grad(), expected.hidden_gradient), reference::kRounding);
+    EXPECT_LT(relative_error(in.student_head.grad(), expected.head_gradient), reference::kRounding);
     EXPECT_NEAR(fused_linear_loss(in, terms, 1).total.item<double>() / expected.total, 1, 1e-6);
     // The first three weights are 0: their positions have no gradient.
     EXPECT_EQ(in.student_hidden.grad().narrow(0, 0, 3).abs().max().item<float>(), 0);
