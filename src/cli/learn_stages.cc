@@ -10,6 +10,7 @@
 #include "cli/learn_data.h"
 #include "data/trace_reading.h"
 #include "objective/alignment/cka.h"
+#include "objective/registry.h"
 #include "training/alarms.h"
 #include "training/on_policy.h"
 #include "training/term_schedules.h"
@@ -56,12 +57,16 @@ OnPolicyOptions read_on_policy(const Json& given, const std::string& where) {
   return options;
 }
 
-// That look at the teacher by spans of text, and know one teacher alone.
-const std::set<std::string> kSpanTerms = {"span_kl", "uld"};
-
-bool has_term(const StageOptions& stage, const std::set<std::string>& names) {
+bool has_term(const StageOptions& stage, std::string_view name) {
   return std::any_of(stage.terms.begin(), stage.terms.end(),
-                     [&](const Json& term) { return names.contains(term.at("name").get<std::string>()); });
+                     [&](const Json& term) { return term.at("name").get<std::string>() == name; });
+}
+
+// Whether terms look at the teacher by spans of text; they know one teacher alone.
+bool looks_at_spans(const StageOptions& stage) {
+  const auto rows = term_registry();
+  return std::any_of(rows.begin(), rows.end(),
+                     [&](const TermRow& row) { return row.across_tokenizers && has_term(stage, row.name); });
 }
 
 // What several teachers do not go together with.
@@ -75,7 +80,7 @@ void check_teachers(const LearnOptions& options, const StageOptions& stage) {
                  .found = "weights for the run's files, and stage '" + stage.name + "' with its own",
                  .expected = "one weight for each teacher, or the run's data in every stage",
                  .advice = ""});
-  if (options.teachers.size() > 1 && has_term(stage, kSpanTerms))
+  if (options.teachers.size() > 1 && looks_at_spans(stage))
     throw Error({.where = "teachers",
                  .found = "several, and span_kl or uld, which look at one alone",
                  .expected = "one teacher for these terms",
@@ -177,11 +182,10 @@ LearnStages::LearnStages(const LearnOptions& options, bool distill, const Datase
     require_own_words(*opened.objective, read_on_policy(stage.on_policy, where + "on_policy"), options,
                       where + "on_policy");
     check_teachers(options, stage);
-    const bool traced = has_term(stage, {"forward_kl"});
+    const bool traced = has_term(stage, "forward_kl");
     if (!stage.data.empty()) {
       if (traced && context.traces) require_traces(*context.traces, examples(stage.data), where + "data");
-      if (context.reading && has_term(stage, kSpanTerms) &&
-          context.reading->aligned(examples(stage.data)) == 0)
+      if (context.reading && looks_at_spans(stage) && context.reading->aligned(examples(stage.data)) == 0)
         throw Error({.where = where + "data",
                      .found = "no example with the same answers to the teacher",
                      .expected = "answers that both models' chat templates write",

@@ -17,6 +17,7 @@ namespace retort {
 namespace {
 
 constexpr std::size_t kBlock = 4096;  // records encoded together
+
 std::int64_t code_points(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
 }

@@ -1,8 +1,8 @@
 #include "training/record_traces.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/random.h"
@@ -96,7 +96,6 @@ std::vector<TracedPosition> trace_positions(const at::Tensor& logits, std::span<
 std::int64_t record_traces(const CausalLM& teacher, const ExampleStore& examples, const TraceStore* known,
                            const TraceManifest& manifest, TraceWriter& writer, const RecordOptions& options,
                            const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  using Clock = std::chrono::steady_clock;
   const at::NoGradGuard no_grad;
   const ExampleStore todo = missing(examples, known);
   if (todo.size() == 0) return 0;
@@ -142,8 +141,7 @@ std::int64_t record_traces(const CausalLM& teacher, const ExampleStore& examples
     }
     recorded += batch->sequence_count();
     targets += total;
-    if (std::chrono::duration<double>(Clock::now() - flushed).count() >= options.flush_seconds)
-      writer.flush(), flushed = Clock::now();
+    if (seconds_since(flushed) >= options.flush_seconds) writer.flush(), flushed = Clock::now();
     if (progress) progress(recorded, targets);
   }
   writer.flush();
